@@ -1,0 +1,37 @@
+"""Reverse-mode automatic differentiation over NumPy arrays.
+
+>>> import numpy as np
+>>> from autograd import Tensor, grad, check_gradients
+>>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)   # a leaf: its gradient will be kept
+>>> y = (np.exp(-x) * x).sum()                        # every step is recorded
+>>> y.backward()                                      # walks the record in reverse
+>>> print(x.grad.round(4))                            # (1 - x) e^-x
+[ 0.     -0.1353 -0.0996]
+>>> (g,) = grad((x**3).sum(), x, create_graph=True)   # a gradient with a record of its own
+>>> print(grad(g.sum(), x)[0].data)                   # differentiated again: 6 x
+[ 6. 12. 18.]
+>>> check_gradients(lambda x: np.exp(-x) * x, x)      # finite differences agree, to order 2
+
+tensor.py has the engine, ops.py the calculus, check.py the proof; read them in this order.
+"""
+
+from .check import check_gradients
+
+from .ops import (  # isort: skip
+    abs, add, astype, broadcast_to, clip, concatenate, cos, cumsum, divide, exp, expand_dims,
+    expm1, getitem, layer_norm, log, log1p, log_softmax, logsumexp, matmul, max, maximum, mean,
+    min, minimum, multiply, negative, norm, pad, power, prod, relu, reshape, scatter, sigmoid,
+    sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
+    take_along_axis, tanh, transpose, var, where,
+)  # fmt: skip
+from .tensor import Tensor, grad, no_grad, op
+
+__all__ = [
+    "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip", "concatenate",
+    "cos", "cumsum", "divide", "exp", "expand_dims", "expm1", "getitem", "grad", "layer_norm",
+    "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min",
+    "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad", "power", "prod", "relu",
+    "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt", "squeeze", "stack",
+    "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh", "transpose", "var",
+    "where",
+]  # fmt: skip

@@ -1,0 +1,165 @@
+"""check_gradients: the proof that a derivative is right, by finite differences.
+
+A derivative is compared with what it means. For a random cotangent v (never all ones: a sum is
+blind to softmax and its like) the entries of d<v, f(x)>/dx are measured as central differences
+in float64 and compared with what backward gives. That gradient is itself a function, of x and
+of v, so the check of order 2 is the check of order 1 applied to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .tensor import Tensor, grad
+
+__all__ = ["check_gradients"]
+
+_EPS = np.finfo(float).eps
+_STEP = _EPS ** (1 / 3)  # balances truncation, step**2, with rounding, eps / step
+
+
+def check_gradients(
+    fn: Callable[..., Tensor],
+    *args: Any,
+    order: int = 2,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    entries: int = 64,
+    seed: int = 0,
+) -> None:
+    """Compare the derivatives of `fn(*args)` up to `order` with central differences.
+
+    Each of `args` is an array or Tensor of floating-point numbers, checked in float64; constants
+    belong into `fn`: `check_gradients(lambda x: take(x, index), x)`. `fn` returns a Tensor or a
+    sequence of them. An argument with more than `entries` entries is checked along that many
+    random directions instead. Raises AssertionError naming the argument, the entry, both numbers
+    and the tolerance; TypeError for an argument or a result that cannot be checked.
+
+    >>> check_gradients(np.exp, [0.0, 1.0])
+    >>> check_gradients(lambda x: x * x.data, [3.0])
+    Traceback (most recent call last):
+        ...
+    AssertionError: derivative of order 1, argument 0, entry (0,): backward gives 0.377191, \
+finite differences give 0.754381 (they may differ by 7.6e-07). Is its vjp right? If the argument \
+lies on a kink, as relu does at 0, move it.
+    """
+    if order < 1:
+        raise ValueError(f"check_gradients: order must be at least 1, got {order}")
+    if not args:
+        raise TypeError("check_gradients: nothing to check, pass the arguments of fn after it")
+    arrays = [_floats(i, x) for i, x in enumerate(args)]
+    names = [f"argument {i}" for i in range(len(args))]
+
+    def outputs(tensors, create_graph):
+        result = fn(*tensors)
+        return [_tensor(y) for y in (result if isinstance(result, (tuple, list)) else [result])]
+
+    rng = np.random.default_rng(seed)
+    for level in range(1, order + 1):
+        seeds = _check(outputs, arrays, names, level, rtol, atol, entries, rng)
+        outputs = _derivative(outputs, len(arrays))
+        arrays = [*arrays, *seeds]
+        names = [*names, *(f"cotangent {i} of order {level}" for i in range(len(seeds)))]
+
+
+def _floats(i, x):
+    data = x.data if type(x) is Tensor else np.asarray(x)
+    if data.dtype.kind != "f":
+        raise TypeError(
+            f"check_gradients: argument {i} has dtype {data.dtype}, and derivatives need floating "
+            "point: pass it as float to have it checked, or close over it (lambda x: fn(x, "
+            "constant)) if it is a constant"
+        )
+    return data.astype(float)
+
+
+def _tensor(y):
+    if type(y) is not Tensor:
+        raise TypeError(
+            f"check_gradients: fn returned a {type(y).__name__}, not a Tensor: it lost the "
+            "graph, or was not made with @op"
+        )
+    return y
+
+
+def _derivative(outputs, n):
+    """The gradients of sum <v, y> as a function of the n arguments and the cotangents v."""
+
+    def gradients(tensors, create_graph):
+        xs, seeds = tensors[:n], tensors[n:]
+        total = Tensor(0.0)
+        for y, v in zip(outputs(xs, True), seeds, strict=True):
+            total = total + (y * v).sum()
+        if not total.requires_grad:  # a constant function
+            return [Tensor(np.zeros(x.shape)) for x in xs]
+        return list(grad(total, xs, create_graph=create_graph))
+
+    return gradients
+
+
+def _evaluate(outputs, arrays, create_graph=False):
+    tensors = [Tensor(x, requires_grad=True) for x in arrays]
+    return [y.data for y in outputs(tensors, create_graph)]
+
+
+def _check(outputs, arrays, names, level, rtol, atol, entries, rng):
+    """Check the gradients of `outputs` at `arrays`; returns the cotangents that were drawn."""
+    values = _evaluate(outputs, arrays)
+    _require_equal(values, _evaluate(outputs, arrays), "fn gives two results for the same "
+                   "arguments: what it draws at random must be a constant of it")  # fmt: skip
+    _require_equal(values, _evaluate(outputs, arrays, create_graph=True), "a vjp gives one result "
+                   "on arrays and another on Tensors (create_graph=True): its body must do the "
+                   "same on both")  # fmt: skip
+    seeds = [rng.standard_normal(y.shape) for y in values]
+    gradients = _evaluate(_derivative(outputs, len(arrays)), [*arrays, *seeds])
+    for i, (x, gradient) in enumerate(zip(arrays, gradients, strict=True)):
+
+        def along(offset, i=i, x=x):
+            return _evaluate(outputs, [*arrays[:i], x + offset, *arrays[i + 1 :]])
+
+        for label, direction in _directions(x, entries, rng):
+            analytic = float(np.vdot(gradient, direction))
+            step = _STEP * max(1.0, float(np.abs(x[direction != 0]).mean()))
+            numeric, noise = _difference(along, direction, step, seeds)
+            allowed = atol + rtol * max(abs(analytic), abs(numeric)) + noise
+            if abs(analytic - numeric) <= allowed:
+                continue
+            # Near a singularity the step is too long: a shorter one shows how far to trust it.
+            closer, noise = _difference(along, direction, step / 8, seeds)
+            allowed += noise + abs(closer - numeric) / 16
+            if not abs(analytic - closer) <= allowed:  # so that nan fails
+                raise AssertionError(
+                    f"derivative of order {level}, {names[i]}, {label}: backward gives "
+                    f"{analytic:.6g}, finite differences give {closer:.6g} (they may differ by "
+                    f"{allowed:.1e}). Is its vjp right? If the argument lies on a kink, as relu "
+                    "does at 0, move it."
+                )
+    return seeds
+
+
+def _require_equal(values, others, message):
+    for a, b in zip(values, others, strict=True):
+        if not np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True):
+            raise AssertionError(f"{message}; got {a} and {b}")
+
+
+def _directions(x, entries, rng):
+    if x.size > entries:
+        for i in range(entries):
+            yield f"random direction {i}", rng.standard_normal(x.shape)
+    else:
+        for index in np.ndindex(x.shape):
+            direction = np.zeros(x.shape)
+            direction[index] = 1.0
+            yield f"entry {index}", direction
+
+
+def _difference(along, direction, step, seeds):
+    """The central difference of sum <v, y>, and the rounding error to expect in it."""
+    above, below = along(step * direction), along(-step * direction)
+    change = sum(np.sum(v * (a - b)) for v, a, b in zip(seeds, above, below, strict=True))
+    size = sum(np.sum(np.abs(v * a)) for v, a in zip(seeds, above, strict=True))
+    return float(change) / (2 * step), float(4 * _EPS * size / step)

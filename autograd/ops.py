@@ -1,0 +1,585 @@
+"""The calculus: every op with its derivative beside it.
+
+`x, y` are inputs, `g` is the gradient of the value, and each vjp returns the gradient of one
+argument. Nothing here undoes broadcasting: the engine sums a gradient down to its argument's
+shape. Bodies run on arrays, and on Tensors where gradients of gradients are asked for; what is
+computed in an op and needed by its vjp is simply closed over.
+
+In order: arithmetic, functions, choices, reductions, normalizations, products, shapes, indexing.
+Next to read: check.py, which proves all this.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from .tensor import Tensor, _register, op
+
+# ---------------------------------------------------------------- arithmetic
+
+
+@op
+def add(x, y):
+    """x + y, elementwise."""
+    return x + y, (lambda g: g, lambda g: g)
+
+
+@op
+def subtract(x, y):
+    """x - y, elementwise."""
+    return x - y, (lambda g: g, lambda g: -g)
+
+
+@op
+def multiply(x, y):
+    """x * y, elementwise."""
+    return x * y, (lambda g: g * y, lambda g: g * x)
+
+
+@op
+def divide(x, y):
+    """x / y, elementwise."""
+    z = x / y
+    return z, (lambda g: g / y, lambda g: -g * z / y)
+
+
+@op
+def negative(x):
+    """-x."""
+    return -x, (lambda g: -g,)
+
+
+@op
+def power(x, y):
+    """x ** y, elementwise. At 0 ** 0 both derivatives are 0."""
+    if isinstance(x, (int, float)):
+        x = np.asarray(x, np.result_type(x, y))
+    fixed = isinstance(y, (int, float))
+    if fixed and y in (2, 3):
+        z = x * x if y == 2 else x * x * x  # 40 times as fast as float32 ** 3
+    else:
+        z = x**y
+
+    def vjp_x(g):
+        if fixed and y != 0:
+            return g * (y * x ** (y - 1))
+        return g * (y * np.where((x == 0) & (y == 0), 1, x) ** (y - 1))
+
+    return z, (vjp_x, lambda g: g * z * np.log(np.where(x == 0, 1, x)))
+
+
+# ---------------------------------------------------------------- functions
+
+
+@op
+def exp(x):
+    """e ** x."""
+    y = np.exp(x)
+    return y, (lambda g: g * y,)
+
+
+@op
+def expm1(x):
+    """e ** x - 1, exact near 0."""
+    return np.expm1(x), (lambda g: g * np.exp(x),)
+
+
+@op
+def log(x):
+    """The natural logarithm."""
+    return np.log(x), (lambda g: g / x,)
+
+
+@op
+def log1p(x):
+    """log(1 + x), exact near 0."""
+    return np.log1p(x), (lambda g: g / (1 + x),)
+
+
+@op
+def sqrt(x):
+    """The square root. At 0 the derivative is inf, with NumPy's warning."""
+    y = np.sqrt(x)
+    return y, (lambda g: g / (2 * y),)
+
+
+@op
+def sin(x):
+    """sin x, x in radians."""
+    return np.sin(x), (lambda g: g * np.cos(x),)
+
+
+@op
+def cos(x):
+    """cos x, x in radians."""
+    return np.cos(x), (lambda g: -g * np.sin(x),)
+
+
+@op
+def tanh(x):
+    """The hyperbolic tangent."""
+    y = np.tanh(x)
+    return y, (lambda g: g * (1 - y * y),)
+
+
+@op
+def sigmoid(x):
+    """1 / (1 + e ** -x). Where e ** -x would overflow the value is as good as 0."""
+    bound = 700 if x.dtype == np.float64 else 80
+    y = 1 / (1 + np.exp(np.minimum(-x, bound)))
+    return y, (lambda g: g * y * (1 - y),)
+
+
+@op
+def relu(x):
+    """max(x, 0). At 0 the derivative is 0."""
+    return np.maximum(x, 0), (lambda g: g * (x > 0),)
+
+
+@op
+def abs(x):
+    """|x|. At 0 the derivative is 0."""
+    return np.abs(x), (lambda g: g * np.sign(x),)
+
+
+# ---------------------------------------------------------------- choices
+
+
+@op
+def maximum(x, y):
+    """The larger of x and y, elementwise. At a tie each gets half of the gradient."""
+    return np.maximum(x, y), (
+        lambda g: np.where(x > y, g, np.where(x == y, g / 2, 0)),
+        lambda g: np.where(y > x, g, np.where(x == y, g / 2, 0)),
+    )
+
+
+@op
+def minimum(x, y):
+    """The smaller of x and y, elementwise. At a tie each gets half of the gradient."""
+    return np.minimum(x, y), (
+        lambda g: np.where(x < y, g, np.where(x == y, g / 2, 0)),
+        lambda g: np.where(y < x, g, np.where(x == y, g / 2, 0)),
+    )
+
+
+@op
+def clip(x, a_min=None, a_max=None, *, min=None, max=None):
+    """x limited to constant bounds. At a bound the derivative is 1, beyond it 0."""
+    low = a_min if min is None else min
+    high = a_max if max is None else max
+    low = -np.inf if low is None else low
+    high = np.inf if high is None else high
+    return np.minimum(np.maximum(x, low), high), (
+        lambda g: np.where((x >= low) & (x <= high), g, 0),
+    )
+
+
+@op
+def where(condition, x, y):
+    """x where `condition` holds, y elsewhere.
+
+    The gradient of the branch not taken is 0, but what is computed *before* on that branch may
+    turn this 0 into nan: write sqrt(where(x > 0, x, 1)), not where(x > 0, sqrt(x), 1).
+    """
+    return np.where(condition, x, y), (
+        None,
+        lambda g: np.where(condition, g, 0),
+        lambda g: np.where(condition, 0, g),
+    )
+
+
+@op
+def astype(x, dtype):
+    """x converted to another floating-point dtype; its gradient is converted back."""
+    if x.dtype.kind == "f" and np.dtype(dtype).kind != "f":
+        raise TypeError(
+            f"astype({np.dtype(dtype)}) has no derivative: use t.data.astype(...) for a constant"
+        )
+    return x.astype(dtype), (lambda g: g.astype(x.dtype),)
+
+
+# ---------------------------------------------------------------- reductions
+# `axis` is None (all of them), an int or a tuple; with `keepdims` they stay, of size 1.
+
+
+def _unreduce(g, axis, keepdims):
+    """The gradient of a reduction with the reduced axes back, of size 1: it broadcasts to x."""
+    return g if keepdims or axis is None else np.expand_dims(g, axis)
+
+
+@op
+def sum(x, axis=None, keepdims=False):
+    """The sum over `axis`."""
+    return x.sum(axis=axis, keepdims=keepdims), (
+        lambda g: np.broadcast_to(_unreduce(g, axis, keepdims), x.shape),
+    )
+
+
+@op
+def mean(x, axis=None, keepdims=False):
+    """The mean over `axis`."""
+    y = x.mean(axis=axis, keepdims=keepdims)
+
+    def vjp(g):
+        n = x.size // y.size if y.size else 1
+        return np.broadcast_to(_unreduce(g / n, axis, keepdims), x.shape)
+
+    return y, (vjp,)
+
+
+@op
+def var(x, axis=None, ddof=0, keepdims=False):
+    """The variance over `axis`: sum((x - mean)**2) / (n - ddof)."""
+    y = x.var(axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def vjp(g):
+        n = x.size // y.size if y.size else 1
+        centered = x - x.mean(axis=axis, keepdims=True)
+        return _unreduce(g, axis, keepdims) * (2 / (n - ddof)) * centered
+
+    return y, (vjp,)
+
+
+@op
+def std(x, axis=None, ddof=0, keepdims=False):
+    """The standard deviation over `axis`. Where it is 0 the derivative is 0."""
+    y = x.std(axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def vjp(g):
+        n = x.size // y.size if y.size else 1
+        centered = x - x.mean(axis=axis, keepdims=True)
+        slope = g / np.where(y == 0, 1, y) / (n - ddof)
+        return _unreduce(slope, axis, keepdims) * centered
+
+    return y, (vjp,)
+
+
+def _share(x, y, axis, keepdims):
+    """The vjp of max and min: the entries of x equal to y share the gradient evenly."""
+
+    def vjp(g):
+        tied = x == _unreduce(y, axis, keepdims)
+        n = tied.sum(axis=axis, keepdims=True, dtype=x.dtype)
+        return _unreduce(g, axis, keepdims) * (tied / n)
+
+    return vjp
+
+
+@op
+def max(x, axis=None, keepdims=False):
+    """The largest entry over `axis`. Ties share the gradient evenly."""
+    y = x.max(axis=axis, keepdims=keepdims)
+    return y, (_share(x, y, axis, keepdims),)
+
+
+@op
+def min(x, axis=None, keepdims=False):
+    """The smallest entry over `axis`. Ties share the gradient evenly."""
+    y = x.min(axis=axis, keepdims=keepdims)
+    return y, (_share(x, y, axis, keepdims),)
+
+
+@op
+def prod(x, axis=None, keepdims=False):
+    """The product over `axis`."""
+    y = x.prod(axis=axis, keepdims=keepdims)
+
+    def vjp(g):
+        if (x == 0).any():
+            return _unreduce(g, axis, keepdims) * _product_of_others(x, axis)
+        return _unreduce(g * y, axis, keepdims) / x
+
+    return y, (vjp,)
+
+
+def _product_of_others(x, axis):
+    """For each entry the product of all others along `axis`, without dividing by zeros."""
+    axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
+    order = [i for i in range(x.ndim) if i not in axes] + list(axes)
+    z = x.transpose(order)  # the reduced axes last, then as one
+    n = math.prod(x.shape[i] for i in axes)
+    rows = z.reshape((*z.shape[: x.ndim - len(axes)], 1, n))
+    others = np.where(np.eye(n, dtype=bool), 1, rows).prod(axis=-1)  # (..., n)
+    return others.reshape(z.shape).transpose([order.index(i) for i in range(x.ndim)])
+
+
+@op
+def cumsum(x, axis=None):
+    """The running sum along `axis`; of the flattened array if None."""
+
+    def vjp(g):
+        i = normalize_axis_index(0 if axis is None else axis, g.ndim)
+        backwards = (slice(None),) * i + (slice(None, None, -1),)
+        return np.cumsum(g[backwards], axis=i)[backwards].reshape(x.shape)
+
+    return np.cumsum(x, axis=axis), (vjp,)
+
+
+@op
+def norm(x, ord=None, axis=None, keepdims=False):
+    """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 the derivative is 0."""
+    if ord not in (None, 2) or (ord == 2 and np.ndim(x) != 1 and not isinstance(axis, int)):
+        raise ValueError(f"norm(ord={ord}): only the Euclidean norm is defined; leave ord out")
+    y = np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+
+    def vjp(g):
+        return _unreduce(g / np.where(y == 0, 1, y), axis, keepdims) * x
+
+    return y, (vjp,)
+
+
+@op
+def logsumexp(x, axis=None, keepdims=False):
+    """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow."""
+    m = x.max(axis=axis, keepdims=True)
+    m = np.where(np.isfinite(m), m, 0)
+    e = np.exp(x - m)
+    s = e.sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):  # all entries -inf: the logarithm of 0
+        y = np.log(s) + m
+    y = y if keepdims else y.squeeze(axis)
+    return y, (lambda g: _unreduce(g, axis, keepdims) * (e / np.where(s == 0, 1, s)),)
+
+
+# ---------------------------------------------------------------- normalizations
+
+
+@op
+def softmax(x, axis=-1):
+    """exp(x) / sum(exp(x)) along `axis`, shifted by the maximum so that exp cannot overflow."""
+    p = np.exp(x - x.max(axis=axis, keepdims=True))
+    p /= p.sum(axis=axis, keepdims=True)
+
+    def vjp(g):
+        gx = g * p
+        gx -= p * gx.sum(axis=axis, keepdims=True)
+        return gx
+
+    return p, (vjp,)
+
+
+@op
+def log_softmax(x, axis=-1):
+    """log(softmax(x)) along `axis`, without leaving the logarithm."""
+    z = x - x.max(axis=axis, keepdims=True)
+    y = z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
+    return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
+
+
+@op
+def layer_norm(x, weight=None, bias=None, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) over the last axis, times `weight` plus `bias`, both (C,).
+
+    Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
+    """
+    centered = x - x.mean(axis=-1, keepdims=True)  # (..., C)
+    scale = 1 / np.sqrt((centered * centered).mean(axis=-1, keepdims=True) + eps)  # (..., 1)
+    n = centered * scale
+    y = n if weight is None else n * weight
+    y = y if bias is None else y + bias
+
+    def vjp_x(g):
+        gn = g if weight is None else g * weight
+        gx = gn - gn.mean(axis=-1, keepdims=True)
+        gx -= n * (gn * n).mean(axis=-1, keepdims=True)
+        return gx * scale
+
+    return y, (vjp_x, lambda g: g * n, lambda g: g)
+
+
+# ---------------------------------------------------------------- products
+
+
+@op
+def matmul(x, y):
+    """x @ y: rows times columns over the last two axes, the others broadcast.
+
+    A 1-D x is one row, a 1-D y one column, and that axis is dropped from the value.
+    """
+
+    def vjp_x(g):
+        if y.ndim == 1:
+            return g[..., None] * y
+        if x.ndim == 1:
+            return (y @ g[..., None])[..., 0]
+        return g @ y.swapaxes(-1, -2)
+
+    def vjp_y(g):
+        if x.ndim == 1:
+            return x * g if y.ndim == 1 else x[:, None] * g[..., None, :]
+        if y.ndim > 2:
+            return x.swapaxes(-1, -2) @ g
+        rows = math.prod(x.shape[:-1])  # one product instead of a batch of them to add up
+        return x.reshape(rows, x.shape[-1]).T @ g.reshape(rows, *y.shape[1:])
+
+    return x @ y, (vjp_x, vjp_y)
+
+
+# ---------------------------------------------------------------- shapes
+
+
+@op
+def reshape(x, shape):
+    """The same entries in another shape; one size may be -1."""
+    return x.reshape(shape), (lambda g: g.reshape(x.shape),)
+
+
+@op
+def transpose(x, axes=None):
+    """The axes in the order `axes`; reversed if None."""
+    inverse = axes and [int(i) for i in np.argsort([i % x.ndim for i in axes])]
+    return x.transpose(axes), (lambda g: g.transpose(inverse),)
+
+
+@op
+def swapaxes(x, axis1, axis2):
+    """Two axes exchanged."""
+    return x.swapaxes(axis1, axis2), (lambda g: g.swapaxes(axis1, axis2),)
+
+
+@op
+def expand_dims(x, axis):
+    """A new axis of size 1 at `axis` (int or tuple)."""
+    return np.expand_dims(x, axis), (lambda g: g.reshape(x.shape),)
+
+
+@op
+def squeeze(x, axis=None):
+    """Axes of size 1 removed: those in `axis`, or all."""
+    return x.squeeze(axis), (lambda g: g.reshape(x.shape),)
+
+
+@op
+def broadcast_to(x, shape):
+    """x repeated along new axes and axes of size 1, without a copy."""
+    return np.broadcast_to(x, shape), (lambda g: g,)
+
+
+@op
+def _concatenate(*arrays, axis):
+    axis = normalize_axis_index(axis, arrays[0].ndim)
+    ends = np.cumsum([x.shape[axis] for x in arrays]).tolist()
+    parts = [(slice(None),) * axis + (slice(i, j),) for i, j in zip([0, *ends], ends, strict=False)]
+    return np.concatenate(arrays, axis=axis), tuple(lambda g, part=part: g[part] for part in parts)
+
+
+@_register
+def concatenate(arrays, axis=0):
+    """A sequence of arrays joined along an axis they have; flattened first if None."""
+    if axis is None:
+        arrays, axis = [reshape(x, -1) for x in arrays], 0
+    return _concatenate(*arrays, axis=axis)
+
+
+@_register
+def stack(arrays, axis=0):
+    """A sequence of arrays of one shape, joined along a new axis."""
+    return _concatenate(*(expand_dims(x, axis) for x in arrays), axis=axis)
+
+
+@_register
+def split(x, indices_or_sections, axis=0):
+    """A list of parts: so many equal ones, or cut before each of the indices."""
+    axis = normalize_axis_index(axis, x.ndim)
+    parts = np.split(np.arange(x.shape[axis]), indices_or_sections)
+    ranges = [slice(part[0], part[-1] + 1) if part.size else slice(0, 0) for part in parts]
+    return [getitem(x, (slice(None),) * axis + (r,)) for r in ranges]
+
+
+@op
+def pad(x, pad_width, mode="constant", constant_values=0):
+    """A constant put around x: `pad_width` is n, (before, after), or that for each axis."""
+    if mode != "constant":
+        raise ValueError(f"pad(mode={mode!r}): only 'constant' is defined")
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    inside = tuple(slice(i, i + n) for (i, _), n in zip(widths, x.shape, strict=True))
+    return np.pad(x, widths, constant_values=constant_values), (lambda g: g[inside],)
+
+
+# ---------------------------------------------------------------- indexing
+
+
+@op
+def getitem(x, index):
+    """x[index], with all that NumPy can index with. An element picked twice gets both gradients."""
+    return x[index], (lambda g: scatter(g, index, x.shape),)
+
+
+def _traceable_scatter(x, index, shape):
+    return scatter(x, index, shape), (lambda g: g[index],)
+
+
+@op(reference=_traceable_scatter)
+def scatter(x, index, shape):
+    """Zeros of `shape`, and x added to them at [index]: the adjoint of getitem."""
+    y = np.zeros(shape, x.dtype)
+    parts = index if isinstance(index, tuple) else (index,)
+    arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
+    if all(i.dtype == bool for i in arrays):
+        y[index] = x  # nothing is picked twice
+    elif len(parts) == 1 and x.shape == arrays[0].shape + y.shape[1:]:
+        _add_rows(y, arrays[0], x)
+    else:
+        np.add.at(y, index, x)
+    return y, (lambda g: g[index],)
+
+
+def _add_rows(y, index, x):
+    """y[index] += x with repeats: rows sorted by index, then added up run by run."""
+    if not index.size:
+        return
+    index = index.ravel() % len(y)
+    order = index.argsort(kind="stable")
+    index = index[order]
+    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    y[index[starts]] = np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts, axis=0)
+
+
+@_register
+def take(x, indices, axis=None):
+    """x[indices] along `axis`; from the flattened array if None."""
+    if axis is None:
+        return getitem(reshape(x, -1), indices)
+    axis = normalize_axis_index(axis, x.ndim)
+    return getitem(x, (slice(None),) * axis + (indices,))
+
+
+@_register
+def take_along_axis(x, indices, axis=-1):
+    """x picked along `axis` by an array of indices with as many axes as x."""
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    axis = normalize_axis_index(axis, x.ndim)
+    if np.ndim(indices) != x.ndim:
+        raise ValueError(
+            f"take_along_axis: indices have {np.ndim(indices)} axes, x has {x.ndim}; they must "
+            "agree (indices[..., None] adds one)"
+        )
+    grid = np.ogrid[tuple(slice(n) for n in x.shape)]
+    return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
+
+
+# ---------------------------------------------------------------- methods and operators
+
+for _name in (
+    "abs astype clip cumsum exp log max mean min prod relu sigmoid softmax sqrt squeeze std sum "
+    "swapaxes take tanh var"
+).split():
+    setattr(Tensor, _name, globals()[_name])
+del _name
+
+Tensor.reshape = lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape)
+Tensor.transpose = lambda x, *axes: transpose(x, axes[0] if len(axes) == 1 else axes or None)
+Tensor.T = property(transpose)
+Tensor.__getitem__ = getitem
+Tensor.__neg__, Tensor.__abs__ = negative, abs
+Tensor.__add__, Tensor.__radd__ = add, lambda x, y: add(y, x)
+Tensor.__sub__, Tensor.__rsub__ = subtract, lambda x, y: subtract(y, x)
+Tensor.__mul__, Tensor.__rmul__ = multiply, lambda x, y: multiply(y, x)
+Tensor.__truediv__, Tensor.__rtruediv__ = divide, lambda x, y: divide(y, x)
+Tensor.__pow__, Tensor.__rpow__ = power, lambda x, y: power(y, x)
+Tensor.__matmul__, Tensor.__rmatmul__ = matmul, lambda x, y: matmul(y, x)

@@ -1,0 +1,25 @@
+"""Layers of neural networks, built on the public names of `autograd` alone.
+
+module.py finds parameters, functional.py has the fused ops, layers.py and transformer.py give
+them weights, optim.py moves those; read them in this order.
+"""
+
+import autograd
+
+if not hasattr(autograd, "check_gradients"):  # PyPI has another package of this name
+    raise ImportError(
+        f"nn needs the autograd beside it and found another one, {autograd.__file__}: "
+        "`pip uninstall autograd`, or use a fresh virtual environment"
+    )
+
+from . import functional
+from .layers import Dropout, Embedding, LayerNorm, Linear
+from .module import Module
+from .optim import SGD, AdamW, clip_grad_norm, warmup_cosine
+from .transformer import Block, FeedForward, MultiHeadAttention, sinusoidal_positions
+
+__all__ = [
+    "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "LayerNorm", "Linear",
+    "Module", "MultiHeadAttention", "clip_grad_norm", "functional", "sinusoidal_positions",
+    "warmup_cosine",
+]  # fmt: skip

@@ -1,0 +1,97 @@
+"""Module: an object with parameters, found by walking its attributes.
+
+There is nothing to register and no __init__ to call: a Tensor, a Module or a list of them that
+is an attribute belongs to the module, and its name is the path of attributes that leads to it.
+Next to read: functional.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from autograd import Tensor
+
+__all__ = ["Module"]
+
+
+class Module:
+    """Base of all layers; a subclass assigns attributes in __init__ and defines __call__.
+
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.factors = [Tensor([1.0, 2.0], requires_grad=True)]
+    ...     def __call__(self, x):
+    ...         return x * self.factors[0]
+    >>> [name for name, _ in Scale().named_parameters()]
+    ['factors.0']
+    """
+
+    training = True  # train() and eval() set it; Dropout reads it
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """(path, Tensor) in the order of assignment; a Tensor met twice (tied) counts once."""
+        seen = set()
+        for name, value in _walk(self, ""):
+            if type(value) is Tensor and id(value) not in seen:
+                seen.add(id(value))
+                yield name, value
+
+    def parameters(self) -> list[Tensor]:
+        """All Tensors of the module."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def modules(self) -> list[Module]:
+        """The module itself and all below it."""
+        return [self, *(value for _, value in _walk(self, "") if isinstance(value, Module))]
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """{path: array}: the arrays themselves, so copy them to keep what they hold now."""
+        return {name: parameter.data for name, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy arrays into the parameters of the same names, or change nothing and say why.
+
+        Raises ValueError naming every missing, unexpected and wrongly shaped entry.
+        """
+        own = dict(self.named_parameters())
+        problems = [f"missing: {name} {own[name].shape}" for name in own if name not in state]
+        problems += [f"unexpected: {name}" for name in state if name not in own]
+        problems += [
+            f"{name} has shape {np.shape(state[name])}, the model needs {parameter.shape}"
+            for name, parameter in own.items()
+            if name in state and np.shape(state[name]) != parameter.shape
+        ]
+        if problems:
+            raise ValueError("these weights do not fit this model: " + "; ".join(problems))
+        for name, parameter in own.items():
+            parameter.data[...] = state[name]
+
+    def train(self, training: bool = True) -> Module:
+        """Set `training` here and below: dropout is active while it is true."""
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Module:
+        """train(False)."""
+        return self.train(False)
+
+    def to(self, dtype: Any) -> Module:
+        """Convert all parameters, in place, to another floating-point dtype."""
+        for parameter in self.parameters():
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = None
+        return self
+
+
+def _walk(value, path):
+    """All attributes and list entries below `value`, with their paths."""
+    children = vars(value) if isinstance(value, Module) else dict(enumerate(value))
+    for key, child in children.items():
+        name = f"{path}{key}"
+        yield name, child
+        if isinstance(child, (Module, list, tuple)):
+            yield from _walk(child, f"{name}.")
