@@ -495,8 +495,8 @@ def pad(x, pad_width, mode="constant", constant_values=0):
     """A constant put around x: `pad_width` is n, (before, after), or that for each axis."""
     if mode != "constant":
         raise ValueError(f"pad(mode={mode!r}): only 'constant' is defined")
-    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
-    inside = tuple(slice(i, i + n) for (i, _), n in zip(widths, x.shape, strict=True))
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))
+    inside = tuple(slice(i, i + n) for i, n in zip(widths[:, 0].tolist(), x.shape, strict=True))
     return np.pad(x, widths, constant_values=constant_values), (lambda g: g[inside],)
 
 

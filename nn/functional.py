@@ -135,12 +135,12 @@ def attention(q, k, v, mask=None, causal=False, dropout_mask=None):
     p = np.exp(scores - np.where(np.isfinite(top), top, 0))
     total = p.sum(axis=-1, keepdims=True)
     p /= np.where(total == 0, 1, total)  # (..., T, S)
-    weights = p if dropout_mask is None else p * dropout_mask
+    weights = p if dropout_mask is None else p * dropout_mask.astype(q.dtype)
 
     def vjp(g):
         gp = g @ v.swapaxes(-1, -2)
         if dropout_mask is not None:
-            gp *= dropout_mask
+            gp *= dropout_mask.astype(q.dtype)
         gp *= p
         gp -= p * gp.sum(axis=-1, keepdims=True)
         gp *= scale
@@ -158,7 +158,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
     rows, picks = _rows(logits), np.ravel(targets)
     kept = picks != ignore_index
     _check_targets(logits.shape, np.shape(targets), picks[kept])
-    n = max(np.count_nonzero(kept), 1)
+    n = max(int(np.count_nonzero(kept)), 1)
     z = rows - rows.max(axis=-1, keepdims=True)
     e = np.exp(z)
     total = e.sum(axis=-1, keepdims=True)

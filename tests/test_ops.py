@@ -1,0 +1,223 @@
+"""Every property of every op, from its record in records.py."""
+
+import numpy as np
+import pytest
+from records import RECORDS, ROWS
+
+import autograd as ag
+from autograd import Tensor, check_gradients, grad
+from autograd.tensor import _registry
+from nn import functional as F
+
+NOT_OPS = {"Tensor", "check_gradients", "grad", "no_grad", "op"}
+each_row = pytest.mark.parametrize(
+    ("record", "case"), ROWS, ids=[f"{record.name}-{case}" for record, case in ROWS]
+)
+
+
+def call(record, case, arrays):
+    """The op on leaf Tensors of these arrays: (output, leaves)."""
+    leaves = [Tensor(x, requires_grad=True) for x in arrays]
+    return record.fn(*leaves, **case.options), leaves
+
+
+def gradients(record, case, arrays, g):
+    output, leaves = call(record, case, arrays)
+    output.backward(g)
+    return [leaf.grad for leaf in leaves]
+
+
+def cotangent(record, case, arrays, seed=7):
+    shape = record.fn(*arrays, **case.options).shape
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def test_every_op_has_a_record():
+    public = {name for name in _registry if not name.startswith("_")} | set(ag.__all__)
+    assert set(RECORDS) == (public | set(F.__all__)) - NOT_OPS
+
+
+def test_every_op_runs_in_some_record(monkeypatch):
+    ran = set()
+    for name, function in _registry.items():
+        if hasattr(function, "traceable"):
+            ran.add(name)
+    for record, case in ROWS:
+        output, _ = call(record, case, record.draw(case))
+        stack = [output]
+        while stack:
+            node = stack.pop()
+            if node._op is not None:
+                ran.discard(node._op.__name__)
+                stack += [x for x in node._args if type(x) is Tensor]
+    assert not ran - {"swish", "sawtooth"}  # doctests and other tests register these
+
+
+@each_row
+def test_value(record, case):
+    arrays = record.draw(case)
+    output, _ = call(record, case, arrays)
+    expected = np.asarray(record.oracle(*arrays, **case.options))
+    assert output.shape == expected.shape
+    assert output.dtype == expected.dtype == np.float64
+    np.testing.assert_allclose(output.data, expected, rtol=1e-12, atol=1e-14)
+
+
+@each_row
+def test_gradient_by_complex_step(record, case):
+    if not record.analytic:  # finite differences check these, below
+        return
+    arrays = record.draw(case)
+    g = cotangent(record, case, arrays)
+    for i, gx in enumerate(gradients(record, case, arrays, g)):
+        expected = np.zeros(arrays[i].shape)
+        for index in np.ndindex(arrays[i].shape):
+            moved = [x.astype(complex) for x in arrays]
+            moved[i][index] += 1e-20j
+            value = record.oracle(*moved, **case.options)
+            expected[index] = np.sum(g * np.imag(value)) / 1e-20
+        np.testing.assert_allclose(gx, expected, rtol=1e-10, atol=1e-10)
+
+
+@each_row
+def test_gradients_by_finite_differences(record, case):
+    check_gradients(
+        lambda *xs: record.fn(*xs, **case.options), *record.draw(case), entries=4, order=2
+    )
+
+
+@each_row
+def test_third_order(record, case):
+    if record.order < 3 or max(map(len, case.shapes)) > 2:
+        return
+    check_gradients(
+        lambda *xs: record.fn(*xs, **case.options), *record.draw(case), entries=1, order=3
+    )
+
+
+@each_row
+def test_traced_vjp_equals_raw(record, case):
+    arrays = record.draw(case)
+    g = cotangent(record, case, arrays)
+    output, leaves = call(record, case, arrays)
+    if not output.requires_grad:
+        return
+    traced = grad(output, leaves, g, create_graph=True)
+    raw = gradients(record, case, arrays, g)
+    for a, b in zip(raw, traced, strict=True):
+        np.testing.assert_allclose(a, b.data, rtol=1e-12, atol=1e-14)
+
+
+@each_row
+def test_float32(record, case):
+    arrays = record.draw(case)
+    g = cotangent(record, case, arrays)
+    if "dtype" in case.options:
+        return
+    exact = gradients(record, case, arrays, g)
+    singles = [x.astype(np.float32) for x in arrays]
+    output, _ = call(record, case, singles)
+    assert output.dtype == np.float32
+    expected = record.oracle(*arrays, **case.options)
+    np.testing.assert_allclose(output.data, expected, rtol=2e-5, atol=2e-5)
+    for single, double in zip(
+        gradients(record, case, singles, g.astype(np.float32)), exact, strict=True
+    ):
+        assert single.dtype == np.float32
+        np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-4)
+
+
+@each_row
+def test_nothing_is_written_or_shared(record, case):
+    arrays, g = record.draw(case), None
+    g = cotangent(record, case, arrays)
+    for array in (*arrays, g):
+        array.setflags(write=False)
+    results = gradients(record, case, arrays, g)
+    for i, gx in enumerate(results):
+        assert gx.flags.writeable
+        for other in (*arrays, g, *results[:i]):
+            assert not np.shares_memory(gx, other)
+
+
+@each_row
+def test_any_memory_layout(record, case):
+    arrays = record.draw(case)
+    g = cotangent(record, case, arrays)
+    expected = gradients(record, case, arrays, g)
+
+    def reversed_view(x):
+        flip = (slice(None, None, -1),) * x.ndim
+        return x[flip].copy()[flip]
+
+    def strided_view(x):
+        return np.repeat(x[..., None], 3, axis=-1)[..., 1] if x.ndim else x
+
+    layouts = [reversed_view, strided_view, lambda x: np.asarray(x, order="F")]
+    for layout in layouts:
+        moved = [layout(x) for x in arrays]
+        output, _ = call(record, case, moved)
+        value = record.fn(*arrays, **case.options)
+        np.testing.assert_allclose(output.data, value.data, rtol=1e-12, atol=1e-14)
+        for a, b in zip(gradients(record, case, moved, layout(g)), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+@each_row
+def test_zero_stride_views(record, case):
+    """Inputs and cotangents that are one number seen many times."""
+    if record.distinct:
+        return  # equal numbers are ties
+    arrays = [np.broadcast_to(x.flat[0] if x.size else 1.0, x.shape) for x in record.draw(case)]
+    if record.name == "std":
+        return  # equal numbers have standard deviation 0: its convention has its own test
+    g = np.broadcast_to(0.7, record.fn(*arrays, **case.options).shape)
+    expected = gradients(record, case, [x.copy() for x in arrays], g.copy())
+    for a, b in zip(gradients(record, case, arrays, g), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+@each_row
+def test_vjp_is_linear(record, case):
+    arrays = record.draw(case)
+    g, h = cotangent(record, case, arrays, 1), cotangent(record, case, arrays, 2)
+    separate = [
+        2 * a - 3 * b
+        for a, b in zip(
+            gradients(record, case, arrays, g), gradients(record, case, arrays, h), strict=True
+        )
+    ]
+    together = gradients(record, case, arrays, 2 * g - 3 * h)
+    for a, b in zip(together, separate, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@each_row
+def test_vjp_is_the_adjoint_of_the_jvp(record, case):
+    """<g, J v> = <J' g, v>, with J v from central differences of the oracle."""
+    arrays = record.draw(case)
+    g, rng, h = cotangent(record, case, arrays), np.random.default_rng(3), 1e-5
+    vs = [rng.uniform(-1, 1, x.shape) for x in arrays]
+    ahead, behind = (
+        record.oracle(*(x + s * h * v for x, v in zip(arrays, vs, strict=True)), **case.options)
+        for s in (1, -1)
+    )
+    left = np.sum(g * (ahead - behind)) / (2 * h)
+    pairs = zip(gradients(record, case, arrays, g), vs, strict=True)
+    right = sum(np.sum(gx * v) for gx, v in pairs)
+    np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-7)
+
+
+@each_row
+def test_large_inputs(record, case):
+    """No overflow, no nan, no warning (they are errors here), forward and backward."""
+    if record.large is None:
+        return
+    for dtype in (np.float32, np.float64):
+        arrays = [np.where(x < (record.low + record.high) / 2, -1, 1) * record.large
+                  for x in record.draw(case)]  # fmt: skip
+        arrays = [np.asarray(x, dtype) for x in arrays]
+        output, leaves = call(record, case, arrays)
+        assert np.isfinite(output.data).all()
+        output.backward(np.ones(output.shape, dtype))
+        assert all(np.isfinite(leaf.grad).all() for leaf in leaves)
