@@ -177,9 +177,9 @@ class TinyGPT(Module):
             )
             for _ in range(c.n_layer)
         ]  # fmt: skip
-        for block in self.blocks:  # 2 n_layer of them add up: keep the variance of the sum
+        for block in self.blocks:  # begin close to the identity, and keep the sum of all small
             for layer in (block.attention.projection, block.feed_forward.projection):
-                layer.weight.data /= math.sqrt(2 * c.n_layer)
+                layer.weight.data *= 0.1 / math.sqrt(2 * c.n_layer)
         if c.norm_first:
             self.norm = LayerNorm(c.n_embd, c.bias)
         if not c.tie_weights:

@@ -229,11 +229,12 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
 
 def _register(call: Callable) -> Callable:
     name, known = call.__name__, _registry.get(call.__name__)
-    # The same definition again is a notebook cell or a module that was run twice.
-    if known and (known.__module__, known.__qualname__) != (call.__module__, call.__qualname__):
+    found_by_name = hasattr(np, name) or hasattr(Tensor, name)
+    # The same module again is a notebook cell that was run twice.
+    if known and found_by_name and known.__module__ != call.__module__:
         raise ValueError(
-            f"op {name} is defined in {known.__module__} already, and NumPy's functions find "
-            f"ops by name: give the one in {call.__module__} another name"
+            f"op {name} is taken: {known.__module__} defines it, and NumPy's functions and "
+            f"Tensor's methods find ops by name; call the one in {call.__module__} something else"
         )
     _registry[name] = call
     return call

@@ -1,11 +1,11 @@
 """Layers: ops with weights. Next to read: transformer.py, which is built of them.
 
-Weights are float32 and drawn from an explicit `numpy.random.Generator`; normal with standard
-deviation 0.02 unless `std` says otherwise, as in GPT-2.
+Weights are float32, drawn from an explicit `numpy.random.Generator`.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,18 +29,14 @@ def _full(value, size):
 class Linear(Module):
     """x @ weight + bias: (..., in_features) to (..., out_features).
 
-    `weight` is (in_features, out_features), the transpose of PyTorch's.
+    `weight` is (in_features, out_features), the transpose of PyTorch's, and starts as normal
+    numbers of variance 1 / in_features: the outputs vary as much as the inputs.
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        rng: np.random.Generator,
-        bias: bool = True,
-        std: float = 0.02,
+        self, in_features: int, out_features: int, rng: np.random.Generator, bias: bool = True
     ):
-        self.weight = _normal(rng, std, in_features, out_features)
+        self.weight = _normal(rng, 1 / math.sqrt(in_features), in_features, out_features)
         self.bias = _full(0, out_features) if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -48,12 +44,14 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table of vectors: integers (...) to (..., embedding_dim)."""
+    """A table of vectors: integers (...) to (..., embedding_dim).
 
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, rng: np.random.Generator, std: float = 0.02
-    ):
-        self.weight = _normal(rng, std, num_embeddings, embedding_dim)
+    It starts as normal numbers of standard deviation 0.02, as in GPT-2: a tied head then begins
+    close to equal probabilities.
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, rng: np.random.Generator):
+        self.weight = _normal(rng, 0.02, num_embeddings, embedding_dim)
 
     def __call__(self, ids: Any) -> Tensor:
         return F.embedding(self.weight, ids)

@@ -1,0 +1,494 @@
+"""The graph: its order, its memory, its modes, and how NumPy's own functions enter it."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import autograd as ag
+from autograd import Tensor, check_gradients, grad, no_grad, op
+from autograd import tensor as engine
+
+
+def leaf(values, dtype=float):
+    return Tensor(np.array(values, dtype), requires_grad=True)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts how often a vjp is pulled."""
+    counted = []
+    pull = engine._pull
+
+    def counting(call, *args):
+        counted.append(call.__name__)
+        pull(call, *args)
+
+    monkeypatch.setattr(engine, "_pull", counting)
+    return counted
+
+
+# ---------------------------------------------------------------- the walk
+
+
+def test_a_use_of_a_use():
+    a = leaf(3.0)
+    b = a + a
+    (b * b + b).backward()  # 4 a^2 + 2 a
+    assert a.grad == 26
+
+
+def test_the_same_argument_twice():
+    x = leaf([2.0, 3.0])
+    (x * x).backward(np.ones(2))
+    np.testing.assert_array_equal(x.grad, [4, 6])
+    check_gradients(lambda x: x @ x.T, np.arange(6.0).reshape(2, 3))
+    check_gradients(lambda x: ag.concatenate([x, x * 2, x]), [1.0, 2.0])
+
+
+def test_a_diamond_of_24_residual_additions_is_linear(calls):
+    x = leaf(1.0)
+    y = x
+    for _ in range(24):
+        y = y + y * 0.5
+    y.backward()
+    assert len(calls) == 48
+    np.testing.assert_allclose(x.grad, 1.5**24)
+
+
+def test_a_chain_of_100_000_ops():
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + 1e-5
+    y.backward()
+    assert x.grad == 1
+
+
+def test_a_long_chain_can_be_dropped_without_backward():
+    y = leaf(1.0)
+    for _ in range(100_000):
+        y = -y
+    del y
+
+
+def test_unused_branches_are_not_walked(calls):
+    x = leaf([1.0, 2.0])
+    _ = np.exp(x) * 100
+    y = np.sin(x)
+    y.backward(np.ones(2))
+    assert calls == ["sin"]
+
+
+def test_leaves_created_after_their_use_partner():
+    """The order is that of creation, whatever the order of the arguments."""
+    x = leaf(2.0)
+    y = x * x
+    late = leaf(5.0)
+    (late * y).backward()
+    assert (x.grad, late.grad) == (20, 4)
+
+
+def test_constants_and_partial_gradients():
+    x, c = leaf(2.0), Tensor(3.0)
+    w = leaf(4.0)
+    (x * c + c * w.detach() + w * 0).backward()
+    assert (x.grad, c.grad, w.grad) == (3, None, 0)
+
+
+def test_a_constants_vjp_is_never_called():
+    def explode(g):
+        raise RuntimeError("called for a constant")
+
+    @op
+    def sawtooth(x, y):
+        return x * y, (lambda g: g * y, explode)
+
+    x = leaf(2.0)
+    sawtooth(x, 3.0).backward()
+    sawtooth(x, Tensor(3.0)).backward()
+    assert x.grad == 6
+    with pytest.raises(RuntimeError, match="called for a constant"):
+        sawtooth(x, leaf(1.0)).backward()
+    assert x.grad == 6  # nothing half-done
+
+
+def test_gradients_accumulate_over_backwards():
+    x = leaf([1.0, 2.0])
+    (x * x).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    np.testing.assert_array_equal(x.grad, [5, 7])
+    np.testing.assert_array_equal(first, [2, 4])  # the array handed out stays as it was
+
+
+def test_leaf_itself():
+    x = leaf([[1.0]])
+    x.backward()
+    np.testing.assert_array_equal(x.grad, [[1.0]])
+    (g,) = grad(x, x)
+    np.testing.assert_array_equal(g.data, [[1.0]])
+
+
+def test_views_of_views():
+    x = leaf(np.arange(24.0).reshape(2, 3, 4))
+    check_gradients(lambda x: x[0].T[1:][::-1].reshape(-1)[::2] * 2, x)
+    y = x[1][2][3]
+    y.backward()
+    assert x.grad.sum() == 1 and x.grad[1, 2, 3] == 1
+
+
+# ---------------------------------------------------------------- once only
+
+
+@pytest.mark.parametrize("again", ["same", "shared"])
+def test_a_second_backward_is_refused(again):
+    x = leaf(2.0)
+    y = x * x
+    z = y * 3
+    z.backward()
+    with pytest.raises(ValueError, match=r"used already \(at multiply\).*create_graph=True"):
+        (z if again == "same" else y + 1).backward()
+    assert x.grad == 12
+
+
+def test_create_graph_keeps_the_graph():
+    x = leaf(2.0)
+    y = x**3
+    for _ in range(2):
+        assert grad(y, x, create_graph=True)[0].data == 12
+    y.backward()
+    assert x.grad == 12
+
+
+def test_grad_of_grad_of_grad():
+    x = leaf(2.0)
+    y = x**4
+    for expected in (32, 48, 48, 24):
+        (y,) = grad(y, x, create_graph=True)
+        assert y.item() == expected
+
+
+def test_grad_leaves_leaves_alone_and_reaches_inside():
+    x, unused = leaf(3.0), leaf([1.0, 2.0])
+    y = x * x
+    z = y * x
+    dx, dy, du = grad(z, [x, y, unused])
+    assert (dx.item(), dy.item(), x.grad) == (27, 3, None)
+    np.testing.assert_array_equal(du.data, [0, 0])
+    assert not dx.requires_grad
+
+
+def test_gradients_do_not_alias():
+    x, y, g = leaf([1.0, 2.0]), leaf([3.0, 4.0]), np.ones(2)
+    for gx, gy in (
+        [t.data for t in grad(x + y, [x, y], g)],
+        ((x + y).backward(g), [x.grad, y.grad])[1],
+    ):
+        assert not np.shares_memory(gx, gy)
+        assert not np.shares_memory(gx, g)
+
+
+def test_an_exception_in_a_vjp_leaves_gradients_as_they_were():
+    @op
+    def sawtooth(x):
+        def vjp(g):
+            raise RuntimeError("no derivative")
+
+        return x * 1, (vjp,)
+
+    x, y = leaf(1.0), leaf(2.0)
+    z = y * 5 + sawtooth(x) * y
+    with pytest.raises(RuntimeError, match="no derivative"):
+        z.backward()
+    assert x.grad is None and y.grad is None
+    (y * 2).backward()  # the engine itself is not left in a strange state
+    assert y.grad == 2
+
+
+# ---------------------------------------------------------------- memory
+
+
+def test_memory_falls_during_backward():
+    alive = []
+
+    @op
+    def sawtooth(x):
+        saved = np.ones(10)
+        ref = weakref.ref(saved)
+
+        def vjp(g):
+            alive.append(sum(r() is not None for r in refs))
+            return g * saved[0]
+
+        refs.append(ref)
+        return x * 1, (vjp,)
+
+    refs = []
+    y = leaf(1.0)
+    for _ in range(5):
+        y = sawtooth(y)
+    y.backward()
+    assert alive == [5, 4, 3, 2, 1]
+    assert all(r() is None for r in refs)
+
+
+def test_no_garbage_without_the_collector():
+    def step(create_graph):
+        w = leaf(np.ones((3, 3)))
+        y = ag.softmax(w @ w.T + w[[0, 0, 1]])
+        ref = weakref.ref(y)
+        loss = (y * ag.layer_norm(w, w[0], w[1])).sum()
+        if create_graph:
+            (g,) = grad(loss, w, create_graph=True)
+            (g * g).sum().backward()
+        else:
+            loss.backward()
+        return ref
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert step(False)() is None
+        assert step(True)() is None
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_intermediates_are_freed_by_backward():
+    x = leaf(np.ones(3))
+    y = np.exp(x)
+    ref = weakref.ref(y)
+    z = (y * 2).sum()
+    del y
+    assert ref() is not None
+    z.backward()
+    assert ref() is None
+
+
+def test_tensors_have_no_dict():
+    with pytest.raises(AttributeError):
+        leaf(1.0).name = "x"
+
+
+# ---------------------------------------------------------------- modes
+
+
+def test_no_grad_records_nothing():
+    x = leaf(2.0)
+    with no_grad():
+        y = x * x
+        with no_grad():
+            pass
+        z = x * 3
+    assert not y.requires_grad and not z.requires_grad
+    assert (x * x).requires_grad
+
+    @no_grad()
+    def f(x):
+        return x * x
+
+    assert not f(x).requires_grad
+    with pytest.raises(RuntimeError), no_grad():
+        raise RuntimeError
+    assert (x * x).requires_grad
+
+
+def test_no_grad_and_graphs_belong_to_their_thread():
+    x, seen, ready, done = leaf(2.0), [], threading.Event(), threading.Event()
+
+    def other():
+        with no_grad():
+            ready.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    ready.wait(10)
+    y = x * x
+    done.set()
+    thread.join()
+    assert y.requires_grad
+
+    def work(k):
+        w = leaf(float(k))
+        for _ in range(200):
+            w.grad = None
+            (g,) = grad(w * w * w, w, create_graph=True)
+            g.backward()
+            seen.append(w.grad.item() == 6 * k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 400 and all(seen)
+
+
+def test_detach_shares_the_array():
+    x = leaf([1.0, 2.0])
+    d = x.detach()
+    assert d.data is x.data and not d.requires_grad
+    y = (x * x.detach()).sum()
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [1, 2])
+
+
+# ---------------------------------------------------------------- dtypes
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    [2, 2.5, np.int64(2), np.float64(2.5), np.float32(2.5), np.array(2.5), np.array(2), True],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", "add subtract multiply divide power maximum minimum".split())
+def test_numbers_do_not_change_the_dtype(name, scalar):
+    function = getattr(ag, name)
+    for arguments in (lambda x: (x, scalar), lambda x: (scalar, x)):
+        x = Tensor(np.array([0.5, 1.5], np.float32), requires_grad=True)
+        y = function(*arguments(x))
+        assert y.dtype == np.float32
+        (g,) = grad(y, x, np.ones(2), create_graph=True)
+        assert g.dtype == np.float32
+        y.backward(np.ones(2))
+        assert x.grad.dtype == np.float32
+
+
+def test_mixed_precision_gradients_come_back_in_their_own():
+    x, y = leaf([1.0, 2.0], np.float32), leaf([3.0, 4.0])
+    z = x * y
+    assert z.dtype == np.float64
+    (gx, gy) = grad(z, [x, y], np.ones(2), create_graph=True)
+    assert (gx.dtype, gy.dtype) == (np.float32, np.float64)
+    (ggx,) = grad(gy, x, np.ones(2))
+    assert ggx.dtype == np.float32
+    z.backward(np.ones(2))
+    assert (x.grad.dtype, y.grad.dtype) == (np.float32, np.float64)
+
+
+def test_float16_stays():
+    x = leaf([1.0, 2.0], np.float16)
+    y = ag.softmax(x * 2).sum()
+    y.backward()
+    assert (y.dtype, x.grad.dtype) == (np.float16, np.float16)
+
+
+# ---------------------------------------------------------------- NumPy's functions
+
+
+def test_numpy_functions_record():
+    t, u = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    array, c = np.array([5.0, 6.0]), np.array([True, False])
+    for made, value in [
+        (np.exp(t), np.exp(t.data)),
+        (np.concatenate([t, u]), [1, 2, 3, 4]),
+        (np.concatenate([array, t]), [5, 6, 1, 2]),
+        (np.stack([t, u], axis=1), [[1, 3], [2, 4]]),
+        (np.where(c, t, u), [1, 4]),
+        (2 * t, [2, 4]),
+        (2 - t, [1, 0]),
+        (2 / t, [2, 1]),
+        (2**t, [2, 4]),
+        (array @ t, 17),
+        (array * t, [5, 12]),
+        (array - t, [4, 4]),
+        (np.float64(2) * t, [2, 4]),
+        (t[c], [1]),
+        (t[Tensor([1, 0])], [2, 1]),
+        (t[(Tensor([1, 0]),)], [2, 1]),
+        (abs(-t), [1, 2]),
+        (np.abs(-t), [1, 2]),
+        (np.sum(t), 3),
+        (np.amax(t, axis=0), 2),
+        (np.linalg.norm(u), 5),
+        (np.split(t, 2)[1], [2]),
+        (np.clip(t, 0, 1.5), [1, 1.5]),
+        (np.clip(t, a_min=1.5, a_max=None), [1.5, 2]),
+        (t.clip(max=1.5), [1, 1.5]),
+        (np.reshape(t, (2, 1)), [[1], [2]]),
+        (np.take_along_axis(t, np.array([1]), 0), [2]),
+        (np.transpose(t), [1, 2]),
+        (t.reshape(2, 1).T, [[1, 2]]),
+        (t.reshape((1, 2)).transpose(1, 0), [[1], [2]]),
+        (t.reshape(1, 2).transpose((1, 0)), [[1], [2]]),
+        (t.reshape(1, 2).transpose(), [[1], [2]]),
+    ]:
+        assert type(made) is Tensor and made.requires_grad
+        np.testing.assert_allclose(made.data, value)
+
+
+def test_constant_functions_give_plain_arrays():
+    t = leaf([1.0, -2.0])
+    for made in (t > 0, t >= 0, t < 0, t <= 0, t == 1, t != 1, t > 0, np.sign(t), np.floor(t),
+                 np.isfinite(t), np.zeros_like(t), np.argmax(t), np.greater(t, t)):  # fmt: skip
+        assert isinstance(made, (np.ndarray, np.generic))
+    np.testing.assert_array_equal(t > 0, [True, False])
+    np.testing.assert_array_equal(t == Tensor([1.0, 0.0]), [True, False])
+    np.testing.assert_array_equal(t > [-2.0, 0.0], [True, False])
+    assert np.shape(t) == (2,) and np.ndim(t) == 1 and np.size(t) == 2 and len(t) == 2
+    assert np.allclose(t, [1, -2])
+
+
+def test_a_users_op_gets_its_numpy_function():
+    assert "tan" not in engine._registry
+    try:
+
+        @op
+        def tan(x):
+            y = np.tan(x)
+            return y, (lambda g: g * (1 + y * y),)
+
+        check_gradients(np.tan, [0.3, 1.0])
+    finally:
+        engine._registry.pop("tan")
+
+
+def test_an_op_body_may_use_other_ops():
+    @op
+    def sawtooth(x):
+        s = ag.sigmoid(x)
+        return x * s, (lambda g: g * (s + x * s * (1 - s)),)
+
+    check_gradients(sawtooth, [0.3, -1.0])
+    assert sawtooth(leaf([1.0], np.float32)).dtype == np.float32
+
+
+def test_ops_take_numbers_lists_and_keywords():
+    assert ag.exp(0.0).item() == 1
+    np.testing.assert_allclose(ag.softmax([0.0, 0.0]).data, [0.5, 0.5])
+    assert ag.maximum(0, np.ones(2, np.float32)).dtype == np.float32
+    x, w = leaf([[1.0, 2.0]]), leaf([1.0, 3.0])
+    ag.layer_norm(x=x, bias=w, eps=1e-3).backward(np.ones((1, 2)))
+    np.testing.assert_array_equal(w.grad, [1, 1])
+    assert type(Tensor([1, 2]) + Tensor([3, 4])) is Tensor
+
+
+def test_integer_tensors_are_constants():
+    ids = Tensor([0, 1, 1])
+    assert ids.dtype == np.int64 and not (ids + 1).requires_grad
+    w = leaf([1.0, 2.0])
+    w[ids].backward(np.ones(3))
+    np.testing.assert_array_equal(w.grad, [1, 2])
+
+
+def test_repr_and_item():
+    assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.], dtype=float64)"
+    assert repr(leaf(1.5, np.float32)) == "Tensor(1.5, dtype=float32, requires_grad=True)"
+    assert Tensor(2.5).item() == 2.5
+    assert [row.item() for row in Tensor([1, 2])] == [1, 2]
+
+
+def test_in_place_operators_make_new_tensors():
+    x = leaf([1.0, 2.0])
+    y = x
+    y += 1
+    y *= 2
+    assert y is not x
+    np.testing.assert_array_equal(x.data, [1, 2])
+    y.backward(np.ones(2))
+    np.testing.assert_array_equal(x.grad, [2, 2])
