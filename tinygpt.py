@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,19 +21,9 @@ from typing import Any
 
 import numpy as np
 
+import nn
 from autograd import Tensor, no_grad
-from nn import (
-    AdamW,
-    Block,
-    Dropout,
-    Embedding,
-    LayerNorm,
-    Linear,
-    Module,
-    clip_grad_norm,
-    sinusoidal_positions,
-    warmup_cosine,
-)
+from nn.checkpoint import load_arrays, save_arrays, write_atomically
 from nn.functional import cross_entropy, linear
 
 # ---------------------------------------------------------------- text to numbers
@@ -127,6 +115,15 @@ TOKENIZERS = {"word": WordTokenizer, "char": CharTokenizer}
 # ---------------------------------------------------------------- the model
 
 
+def _require(config, names, low, below=math.inf):
+    """Fields of a config within bounds, or a ValueError that names the field."""
+    for name in names.split():
+        value = getattr(config, name)
+        if not low <= value < below:  # nan is not
+            limit = f" and below {below}" if below < math.inf else ""
+            raise ValueError(f"{name} must be at least {low}{limit}, got {value}")
+
+
 @dataclass
 class GPTConfig:
     """The shape of a model; the defaults are nanoGPT's for a CPU."""
@@ -146,33 +143,30 @@ class GPTConfig:
 
     def __post_init__(self):
         self.d_ff = 4 * self.n_embd if self.d_ff is None else self.d_ff
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "d_ff"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        _require(self, "vocab_size block_size n_layer n_head n_embd d_ff", 1)
+        _require(self, "dropout", 0, below=1)
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head}: choose a "
                 f"width such as {self.n_head * -(-self.n_embd // self.n_head)}"
             )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         if self.positions not in ("learned", "sinusoidal"):
             raise ValueError(f"positions must be learned or sinusoidal, got {self.positions!r}")
 
 
-class TinyGPT(Module):
+class TinyGPT(nn.Module):
     """A decoder-only transformer: integers (T,) or (B, T) to logits (..., T, V)."""
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator):
         c = self.config = config
-        self.token_embedding = Embedding(c.vocab_size, c.n_embd, rng)
+        self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd, rng)
         if c.positions == "learned":
-            self.position_embedding = Embedding(c.block_size, c.n_embd, rng)
+            self.position_embedding = nn.Embedding(c.block_size, c.n_embd, rng)
         else:
-            self.position_table = sinusoidal_positions(c.block_size, c.n_embd)
-        self.dropout = Dropout(c.dropout, rng)
+            self.position_table = nn.sinusoidal_positions(c.block_size, c.n_embd)
+        self.dropout = nn.Dropout(c.dropout, rng)
         self.blocks = [
-            Block(
+            nn.Block(
                 c.n_embd, c.n_head, c.d_ff, rng, c.norm_first, c.activation, c.bias, c.dropout
             )
             for _ in range(c.n_layer)
@@ -181,9 +175,9 @@ class TinyGPT(Module):
             for layer in (block.attention.projection, block.feed_forward.projection):
                 layer.weight.data *= 0.1 / math.sqrt(2 * c.n_layer)
         if c.norm_first:
-            self.norm = LayerNorm(c.n_embd, c.bias)
+            self.norm = nn.LayerNorm(c.n_embd, c.bias)
         if not c.tie_weights:
-            self.head = Linear(c.n_embd, c.vocab_size, rng, bias=False)
+            self.head = nn.Linear(c.n_embd, c.vocab_size, rng, bias=False)
 
     def __call__(self, ids: Any) -> Tensor:
         ids = np.asarray(ids)
@@ -297,16 +291,9 @@ class TrainConfig:
     seed: int = 1337
 
     def __post_init__(self):
-        for name in ("batch_size", "max_iters", "eval_interval", "eval_iters"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("min_lr", "warmup_iters", "weight_decay", "grad_clip", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not 0 <= self.beta2 < 1:
-            raise ValueError(f"beta2 must be at least 0 and below 1, got {self.beta2}")
+        _require(self, "batch_size max_iters eval_interval eval_iters", 1)
+        _require(self, "learning_rate min_lr warmup_iters weight_decay grad_clip seed", 0)
+        _require(self, "beta2", 0, below=1)
 
 
 def train(
@@ -322,18 +309,17 @@ def train(
     """
     from tqdm import tqdm
 
-    c, losses = config, []
-    optimizer = AdamW(
-        model.parameters(), c.learning_rate, (0.9, c.beta2), weight_decay=c.weight_decay
-    )
-    with tqdm(total=c.max_iters, desc="training", unit="it", dynamic_ncols=True) as bar:
+    c, parameters, losses = config, model.parameters(), []
+    optimizer = nn.AdamW(parameters, betas=(0.9, c.beta2), weight_decay=c.weight_decay)
+    with tqdm(total=c.max_iters, desc="training", dynamic_ncols=True) as bar:
         for i in range(c.max_iters):
-            optimizer.lr = warmup_cosine(i, c.max_iters, c.learning_rate, c.min_lr, c.warmup_iters)
+            rate = (c.learning_rate, c.min_lr, c.warmup_iters)
+            optimizer.lr = nn.warmup_cosine(i, c.max_iters, *rate)
             optimizer.zero_grad()
             loss = model.train().loss(*next_batch(), ignore_index=ignore_index)
             loss.backward()
             if c.grad_clip:
-                clip_grad_norm(optimizer.parameters, c.grad_clip)
+                nn.clip_grad_norm(parameters, c.grad_clip)
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
                 raise ValueError(
@@ -341,10 +327,11 @@ def train(
                     "--learning-rate, or --grad-clip 1"
                 )
             optimizer.step()
-            bar.update()
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+            bar.update()
             if evaluate and ((i + 1) % c.eval_interval == 0 or i + 1 == c.max_iters):
                 evaluate(i + 1)
+    model.eval()
     return losses
 
 
@@ -360,12 +347,11 @@ def mean_loss(model: TinyGPT, tokens: np.ndarray, batch_size: int = 32) -> float
     T = min(model.config.block_size, len(tokens) - 1)
     n = (len(tokens) - 1) // T * T  # the rest would be a window of another length
     ids, targets = tokens[:n].reshape(-1, T), tokens[1 : n + 1].reshape(-1, T)
-    was_training, total = model.training, 0.0
+    total = 0.0
     model.eval()
     for i in range(0, len(ids), batch_size):
         part = slice(i, i + batch_size)
         total += model.loss(ids[part], targets[part]).item() * targets[part].size
-    model.train(was_training)
     return total / n
 
 
@@ -380,67 +366,46 @@ def plot_loss(path: Path, losses: list[float], evaluations: list[tuple[int, floa
     axes.plot(x, losses, color="C0", alpha=0.35, linewidth=0.8, label="training, each batch")
     width = max(1, len(losses) // 50)
     running = np.convolve(losses, np.ones(width) / width, mode="valid")
-    axes.plot(x[width - 1 :], running, color="C0", label=f"training, mean of {width}")
+    middle = x[width // 2 : width // 2 + len(running)]
+    axes.plot(middle, running, color="C0", label=f"training, mean of {width}")
     if evaluations:
-        axes.plot(*zip(*evaluations, strict=True), "o-", color="C1", label="validation")
+        axes.plot(
+            *zip(*evaluations, strict=True), "o-", color="C1", label="validation", clip_on=False
+        )
     axes.set(title="Training loss", xlabel="iteration", ylabel="cross entropy (nats per token)")
     axes.set_xlim(0, len(losses))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    _write(path, lambda temporary: FigureCanvasAgg(figure).print_png(temporary))
+    write_atomically(path, FigureCanvasAgg(figure).print_png)
 
 
 # ---------------------------------------------------------------- files
 
 
-def _write(path: Path, write: Callable[[str], Any]) -> None:
-    """Call write(name) on a temporary file, then rename: the old file stays until then."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 def save(directory: Path, model: TinyGPT, tokenizer: WordTokenizer | CharTokenizer) -> None:
     """Write model.safetensors: the weights, and in its header the config and the tokenizer."""
-    from safetensors.numpy import save_file
-
-    metadata = {
-        "format": "pt",
+    header = {
         "config": json.dumps(asdict(model.config)),
         "tokenizer": json.dumps({"kind": tokenizer.kind, "tokens": tokenizer.tokens}),
     }
-    arrays = {name: np.ascontiguousarray(a) for name, a in model.state_dict().items()}
-    _write(directory / "model.safetensors", lambda name: save_file(arrays, name, metadata))
+    save_arrays(Path(directory) / "model.safetensors", model.state_dict(), header)
 
 
 def load(directory: Path) -> tuple[TinyGPT, WordTokenizer | CharTokenizer]:
     """The model and the tokenizer that `save` wrote. Raises ValueError if there are none."""
-    from safetensors import SafetensorError, safe_open
-
     path = Path(directory) / "model.safetensors"
     if not path.is_file():
-        raise ValueError(
-            f"{directory} holds no model.safetensors: give the --out-dir of `tinygpt.py train`"
-        )
+        raise ValueError(f"no model in {directory}: give the --out-dir of `tinygpt.py train`")
+    arrays, header = load_arrays(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config, vocabulary = json.loads(metadata["config"]), json.loads(metadata["tokenizer"])
+        config, vocabulary = json.loads(header["config"]), json.loads(header["tokenizer"])
         model = TinyGPT(GPTConfig(**config), np.random.default_rng(0))
-        tokenizer = TOKENIZERS[vocabulary["kind"]](vocabulary["tokens"])
         model.load_state_dict(arrays)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a model written by tinygpt.py ({error})") from error
-    return model, tokenizer
+        return model, TOKENIZERS[vocabulary["kind"]](vocabulary["tokens"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a model written by tinygpt.py ({error!r})") from error
 
 
 def read_text(path: str) -> str:
@@ -508,7 +473,7 @@ def run_example(seed: int = 0) -> float:
     return loss
 
 
-def count(model: Module) -> int:
+def count(model: nn.Module) -> int:
     return sum(parameter.size for parameter in model.parameters())
 
 
