@@ -123,6 +123,10 @@ def attention(q, k, v, mask=None, causal=False, dropout_mask=None):
     query i see the keys up to i (the last query sees all). A query that may look nowhere gives
     0, with gradient 0. Vaswani et al.: Attention Is All You Need, arXiv:1706.03762.
     """
+    if mask is not None and mask.dtype != bool:
+        raise TypeError(
+            f"attention: mask is {mask.dtype}, expected booleans: True where a query may look"
+        )
     T, S = q.shape[-2], k.shape[-2]
     scale = 1 / math.sqrt(q.shape[-1])
     scores = (q * scale) @ k.swapaxes(-1, -2)  # (..., T, S)

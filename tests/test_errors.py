@@ -1,0 +1,178 @@
+"""Bad input is answered with what was done, what was expected, what came, and the fix."""
+
+import numpy as np
+import pytest
+
+import autograd as ag
+from autograd import Tensor, check_gradients, grad, op
+from autograd import tensor as engine
+from nn import functional as F
+
+
+def leaf(*shape):
+    return Tensor(np.ones(shape), requires_grad=True)
+
+
+def made_by(vjp, n=1):
+    """The result of an op of n arguments, whose vjp is as given."""
+
+    @op
+    def sawtooth(x, y=None):
+        return x * 1, vjp
+
+    return sawtooth(*(leaf(2) for _ in range(n)))
+
+
+def used_graph():
+    y = leaf() * 2
+    y.backward()
+    return y
+
+
+ONES = np.ones(2)
+
+MESSAGES = {
+    # the graph
+    "backward on a vector": (
+        lambda: (leaf(2) * 2).backward(), ValueError,
+        r"shape \(2,\): only a single number.*\.sum\(\).*gradient="),
+    "backward without a graph": (
+        lambda: Tensor(1.0).backward(), ValueError, "without a graph.*requires_grad=True"),
+    "backward twice": (lambda: used_graph().backward(), ValueError, "used already.*create_graph"),
+    "gradient of another shape": (
+        lambda: (leaf(2) * 2).backward(np.ones(3)), ValueError, r"\(3,\), the tensor \(2,\)"),
+    "grad of a constant": (
+        lambda: grad(leaf() * 2, Tensor(1.0)), ValueError, "input 0 does not require gradients"),
+    "grad of an array": (
+        lambda: grad(leaf() * 2, [leaf(), ONES]), ValueError, "input 1 does not require"),
+    # the Tensor
+    "integers that require gradients": (
+        lambda: Tensor([1, 2], requires_grad=True), TypeError, "int64.*pass dtype=float"),
+    "item assignment": (
+        lambda: leaf(2).__setitem__(0, 1.0), TypeError, r"where\(\), concatenate\(\) or scatter"),
+    "truth of many": (lambda: bool(leaf(2)), ValueError, r"shape \(2,\).*\.any\(\)"),
+    "conversion to an array": (lambda: np.asarray(leaf(2)), TypeError, r"use t\.data"),
+    "array of tensors": (lambda: np.array([leaf(2), leaf(2)]), TypeError, r"np\.stack"),
+    "Tensor of a Tensor": (lambda: Tensor(leaf(2)), TypeError, r"use t\.data"),
+    "math functions": (lambda: float(leaf()), TypeError, "Tensor"),
+    # NumPy's functions
+    "a ufunc without op": (lambda: np.tan(leaf(2)), TypeError, "np.tan has no op.*Adding an op"),
+    "a function without op": (lambda: np.median(leaf(2)), TypeError, "np.median has no op"),
+    "a ufunc's method": (lambda: np.add.reduce(leaf(2)), TypeError, "np.add.reduce.*the op"),
+    "out=Tensor": (lambda: np.exp(leaf(2), out=leaf(2)), TypeError, r"write y = np\.exp"),
+    "out=array": (lambda: np.exp(leaf(2), out=np.ones(2)), TypeError, r"write y = np\.exp"),
+    "array += tensor": (lambda: np.ones(2).__iadd__(leaf(2)), TypeError, r"write y = np\.add"),
+    "an array's entries": (
+        lambda: np.ones(2).__setitem__(slice(2), leaf(2)), TypeError, r"use t\.data"),
+    # shapes
+    "add": (lambda: leaf(2, 3) + leaf(2), ValueError, r"\(2,3\) \(2,\)"),
+    "matmul": (lambda: leaf(2, 3) @ leaf(2, 3), ValueError, "size 2 is different from 3"),
+    "where": (lambda: np.where(ONES > 0, leaf(3), 0), ValueError, r"\(2,\) \(3,\)"),
+    "concatenate": (
+        lambda: ag.concatenate([leaf(2, 3), leaf(2, 2)]), ValueError, "must match exactly"),
+    "stack": (lambda: ag.stack([leaf(3), leaf(2)]), ValueError, "must match exactly"),
+    "reshape": (lambda: leaf(6).reshape(4, 2), ValueError, r"size 6 into shape \(4,2\)"),
+    "broadcast_to": (lambda: ag.broadcast_to(leaf(2), (3,)), ValueError, r"\(2,\).*\(3,\)"),
+    "squeeze": (lambda: leaf(2).squeeze(0), ValueError, "size not equal to one"),
+    "split": (lambda: ag.split(leaf(5), 2), ValueError, "equal division"),
+    "layer_norm": (lambda: ag.layer_norm(leaf(2, 3), leaf(2)), ValueError, r"\(2,3\) \(2,\)"),
+    "take_along_axis": (
+        lambda: ag.take_along_axis(leaf(2, 3), np.array([0]), 0), ValueError,
+        r"1 axes, x has 2; they must agree"),
+    "linear": (lambda: F.linear(leaf(2, 3), leaf(2, 3)), ValueError, "size 2 is different from 3"),
+    "pad": (lambda: ag.pad(leaf(2), 1, mode="edge"), ValueError, "mode='edge'.*'constant'"),
+    "axis": (lambda: leaf(2).sum(axis=1), ValueError, "axis 1 is out of bounds .* dimension 1"),
+    "concatenate axis": (lambda: ag.concatenate([leaf(2)], 1), ValueError, "axis 1 is out of"),
+    "softmax axis": (lambda: ag.softmax(leaf(2), -2), ValueError, "axis -2 is out of bounds"),
+    "index": (lambda: leaf(2)[2], IndexError, "index 2 is out of bounds"),
+    "too many indices": (lambda: leaf(2)[0, 0], IndexError, "too many indices"),
+    "take": (lambda: ag.take(leaf(2), [5]), IndexError, "index 5 is out of bounds"),
+    "max of nothing": (lambda: leaf(0).max(), ValueError, "zero-size array"),
+    "norm of another order": (lambda: ag.norm(leaf(2), 1), ValueError, r"norm\(ord=1\).*Euclid"),
+    "astype(int)": (lambda: leaf(2).astype(int), TypeError, r"no derivative.*t\.data\.astype"),
+    "a Tensor as an option": (
+        lambda: ag.clip(leaf(2), min=leaf()), TypeError, "clip.*is an option, not differentiable"),
+    "a Tensor as a bound": (
+        lambda: ag.clip(leaf(2), leaf(), 1).backward(ONES), TypeError, "clip gives 1 gradients"),
+    # ops of one's own
+    "no vjp": (lambda: op(no_vjp)(ONES), TypeError, r"returned a ndarray, not \(value, vjp\)"),
+    "vjp that is not in a tuple": (
+        lambda: made_by(lambda g: g).backward(ONES), TypeError, r"returned a ndarray.*\(lambda g"),
+    "too few gradients": (
+        lambda: made_by((lambda g: g,), n=2).backward(ONES), TypeError,
+        r"gives 1 gradients, but its arguments \[0, 1\] need one"),
+    "too many gradients": (
+        lambda: made_by((lambda g: g,) * 3).backward(ONES), TypeError, "gives 3 gradients"),
+    "gradient None": (lambda: made_by((None,)).backward(ONES), TypeError, "gives None"),
+    "gradient returned as None": (
+        lambda: made_by((lambda g: None,)).backward(ONES), TypeError, "gives None"),
+    "gradients returned as None": (
+        lambda: made_by(lambda g: (None,)).backward(ONES), TypeError, "gives None"),
+    "gradient of wrong shape": (
+        lambda: made_by((lambda g: g[:1],)).backward(ONES), ValueError,
+        r"sawtooth gives a gradient of shape \(1,\) for an argument of shape \(2,\)"),
+    "gradient of shape that cannot be summed down": (
+        lambda: made_by((lambda g: np.ones((2, 3)),)).backward(ONES), ValueError,
+        r"shape \(2, 3\) for an argument of shape \(2,\)"),
+    "gradient of wrong dtype": (
+        lambda: made_by((lambda g: g.astype(np.float32),)).backward(ONES), TypeError,
+        "turns float64 into float32.*math.sqrt"),
+    "a name of NumPy's taken twice": (lambda: op(exp), ValueError, "op exp is taken: autograd.ops"),
+    # check_gradients
+    "integers": (
+        lambda: check_gradients(ag.exp, [1, 2]), TypeError, "argument 0 has dtype int64.*close"),
+    "nothing to check": (lambda: check_gradients(ag.exp), TypeError, "nothing to check"),
+    "order 0": (lambda: check_gradients(ag.exp, ONES, order=0), ValueError, "at least 1, got 0"),
+    "not a Tensor": (
+        lambda: check_gradients(lambda x: x.data, ONES), TypeError, "returned a ndarray"),
+    # nn.functional
+    "ids that are not integers": (
+        lambda: F.embedding(leaf(3, 2), [0.5]), TypeError, "must be integers, got dtype float64"),
+    "ids outside of the table": (
+        lambda: F.embedding(leaf(3, 2), [0, 3]), IndexError, "0 to 3, the table has rows 0 to 2"),
+    "negative ids": (lambda: F.embedding(leaf(3, 2), [-1]), IndexError, "from -1 to -1"),
+    "targets of another shape": (
+        lambda: F.cross_entropy(leaf(3, 2), [0]), ValueError, r"shape \(3,\), got shape \(1,\)"),
+    "targets that are not integers": (
+        lambda: F.cross_entropy(leaf(1, 2), [0.0]), ValueError, "got shape .* float64"),
+    "targets outside of the classes": (
+        lambda: F.cross_entropy(leaf(1, 2), [2]), IndexError, "classes 0 to 1; set ignore_index"),
+    "dropout of everything": (
+        lambda: F.dropout(leaf(2), 1.0, np.random.default_rng(0)), ValueError, "below 1, got 1.0"),
+    "another gelu": (
+        lambda: F.gelu(leaf(2), "fast"), ValueError, "'fast'.: expected 'tanh' or 'none'"),
+    "a mask of numbers": (
+        lambda: F.attention(leaf(2, 2), leaf(2, 2), leaf(2, 2), mask=np.zeros((2, 2))), TypeError,
+        "mask is float64.*True where"),
+}  # fmt: skip
+
+
+def no_vjp(x):
+    return x * 2
+
+
+def exp(x):
+    return np.exp(x), (lambda g: g * np.exp(x),)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_message(name):
+    action, error, message = MESSAGES[name]
+    before = dict(engine._registry)
+    try:
+        with pytest.raises(error, match=f"(?s){message}"):
+            action()
+    finally:
+        engine._registry.clear()
+        engine._registry.update(before)
+
+
+def test_the_same_op_may_be_defined_again():
+    """As a notebook does that runs a cell twice."""
+    for factor in (2, 3):
+
+        @op
+        def sawtooth(x, factor=factor):
+            return x * factor, (lambda g: g * factor,)
+
+    assert sawtooth(leaf(2)).data[0] == 3

@@ -1,0 +1,331 @@
+"""Modules, layers, optimizers; the ops they are made of are in test_ops.py."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import nn
+from autograd import Tensor, check_gradients
+from nn import functional as F
+
+RNG = np.random.default_rng
+
+
+class Pair(nn.Module):
+    def __init__(self, rng, tied=False):
+        self.first = nn.Linear(3, 3, rng)
+        self.rest = [nn.Linear(3, 3, rng, bias=False), (nn.LayerNorm(3),)]
+        self.size, self.frozen = 3, Tensor(np.ones(2, np.float32))
+        if tied:
+            self.again = self.first.weight
+
+    def __call__(self, x):
+        return self.rest[1][0](self.rest[0](self.first(x)))
+
+
+def in_float64(layer):
+    return layer.to(np.float64)
+
+
+def check_layer(layer, shape):
+    """Check the gradients of a layer for its input and for all its parameters."""
+    parameters = in_float64(layer).parameters()
+    ids = [id(p) for p in parameters]
+    places = [
+        (vars(module), name, ids.index(id(value)))
+        for module in layer.modules()
+        for name, value in vars(module).items()
+        if type(value) is Tensor
+    ]
+
+    def fn(x, *tensors):
+        for attributes, name, i in places:
+            attributes[name] = tensors[i]
+        return layer(x)
+
+    x = RNG(1).standard_normal(shape)
+    check_gradients(fn, x, *(p.data for p in parameters), entries=3)
+
+
+# ---------------------------------------------------------------- Module
+
+
+def test_names_are_paths():
+    names = [name for name, _ in Pair(RNG(0)).named_parameters()]
+    assert names == ["first.weight", "first.bias", "rest.0.weight", "rest.1.0.weight",
+                     "rest.1.0.bias", "frozen"]  # fmt: skip
+
+
+def test_a_tied_tensor_counts_once():
+    model = Pair(RNG(0), tied=True)
+    assert len(model.parameters()) == 6
+    state = {name: 0 * array for name, array in model.state_dict().items()}
+    model.load_state_dict(state)
+    assert model.again is model.first.weight and not model.again.data.any()
+
+
+def test_load_names_every_problem():
+    model = Pair(RNG(0))
+    state = {name: array + 1 for name, array in model.state_dict().items()}
+    before = model.first.weight.data.copy()
+    state["extra"] = state.pop("first.bias")
+    state["rest.1.0.bias"] = np.zeros(5)
+    with pytest.raises(ValueError) as caught:
+        model.load_state_dict(state)
+    for part in ("missing: first.bias (3,)", "unexpected: extra",
+                 "rest.1.0.bias has shape (5,), the model needs (3,)"):  # fmt: skip
+        assert part in str(caught.value)
+    np.testing.assert_array_equal(model.first.weight.data, before)
+
+
+def test_load_keeps_dtype_and_arrays():
+    model = Pair(RNG(0))
+    array = model.first.weight.data
+    model.load_state_dict({n: a.astype(float) + 1 for n, a in model.state_dict().items()})
+    assert model.first.weight.data is array and array.dtype == np.float32
+
+
+def test_train_and_eval_reach_all_modules():
+    model = Pair(RNG(0))
+    assert model.eval() is model and not model.rest[1][0].training and not model.training
+    assert model.train() is model and model.rest[0].training
+    assert len(model.modules()) == 4
+
+
+def test_to_another_dtype():
+    model = Pair(RNG(0))
+    model.first.weight.grad = np.ones(3)
+    model.to(np.float64)
+    assert {p.dtype for p in model.parameters()} == {np.dtype(float)}
+    assert model.first.weight.grad is None and model(Tensor(np.ones((2, 3)))).dtype == float
+
+
+# ---------------------------------------------------------------- layers
+
+
+def test_parameters_are_float32_and_from_the_generator():
+    a, b = nn.Linear(400, 300, RNG(3)), nn.Linear(400, 300, RNG(3))
+    np.testing.assert_array_equal(a.weight.data, b.weight.data)
+    assert all(p.dtype == np.float32 and p.requires_grad for p in a.parameters())
+    assert a.weight.shape == (400, 300) and not a.bias.data.any()
+    assert a.weight.data.std() == pytest.approx(1 / 20, rel=0.02)
+    assert nn.Embedding(400, 300, RNG(3)).weight.data.std() == pytest.approx(0.02, rel=0.02)
+    assert nn.LayerNorm(4, bias=False).bias is None and nn.Linear(2, 2, RNG(0), False).bias is None
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_gradients(causal):
+    check_layer(nn.MultiHeadAttention(4, 2, RNG(0), causal=causal), (2, 3, 4))
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_erf", "relu"])
+def test_feed_forward_gradients(activation):
+    check_layer(nn.FeedForward(3, 5, RNG(0), activation), (2, 3))
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_block_gradients(norm_first):
+    check_layer(nn.Block(4, 2, 5, RNG(0), norm_first), (2, 3, 4))
+
+
+def test_block_is_what_it_says():
+    x = Tensor(RNG(1).standard_normal((3, 4)))
+    for norm_first in (True, False):
+        b = in_float64(nn.Block(4, 2, 5, RNG(0), norm_first))
+        if norm_first:
+            h = x + b.attention(b.norm1(x))
+            expected = h + b.feed_forward(b.norm2(h))
+        else:
+            h = b.norm1(x + b.attention(x))
+            expected = b.norm2(h + b.feed_forward(h))
+        np.testing.assert_array_equal(b(x).data, expected.data)
+
+
+def test_heads_are_real():
+    """Each head attends by its own slice of channels: computed here one by one."""
+    layer = in_float64(nn.MultiHeadAttention(6, 3, RNG(0)))
+    x = RNG(1).standard_normal((4, 6))
+    qkv = x @ layer.qkv.weight.data + layer.qkv.bias.data
+    heads = []
+    for h in range(3):
+        q, k, v = (qkv[:, 6 * part + 2 * h : 6 * part + 2 * h + 2] for part in range(3))
+        scores = np.where(np.tri(4) > 0, q @ k.T / math.sqrt(2), -np.inf)
+        p = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+        heads.append(p @ v)
+    expected = np.concatenate(heads, axis=-1) @ layer.projection.weight.data
+    np.testing.assert_allclose(layer(Tensor(x)).data, expected + layer.projection.bias.data)
+
+
+def test_causal_attention_does_not_see_the_future():
+    layer = in_float64(nn.MultiHeadAttention(4, 2, RNG(0)))
+    x = RNG(1).standard_normal((1, 5, 4))
+    changed = x.copy()
+    changed[:, 3:] += 1
+    np.testing.assert_array_equal(layer(Tensor(x)).data[:, :3], layer(Tensor(changed)).data[:, :3])
+    assert (layer(Tensor(x)).data[:, 3:] != layer(Tensor(changed)).data[:, 3:]).all()
+
+
+def test_a_padding_mask_and_the_batch():
+    layer = in_float64(nn.MultiHeadAttention(4, 2, RNG(0), causal=False))
+    x = RNG(1).standard_normal((2, 3, 4))
+    seen = np.array([[True, True, False], [True, True, True]])[:, None, None, :]
+    together = layer(Tensor(x), mask=seen).data
+    alone = layer(Tensor(x[0, :2])).data
+    np.testing.assert_allclose(together[0, :2], alone)
+    np.testing.assert_allclose(layer(Tensor(x[::-1].copy()), mask=seen[::-1]).data, together[::-1])
+
+
+def test_a_row_that_sees_nothing():
+    q, k, v = (Tensor(RNG(i).standard_normal((3, 2)), requires_grad=True) for i in range(3))
+    mask = np.array([[True, False, False], [False] * 3, [True] * 3])
+    y = F.attention(q, k, v, mask=mask)
+    assert not y.data[1].any() and y.data[[0, 2]].all()
+    y.backward(np.ones((3, 2)))
+    assert not q.grad[1].any() and np.isfinite(k.grad).all() and v.grad[0].all()
+
+
+def test_cross_entropy_of_nothing_is_zero():
+    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    loss = F.cross_entropy(x, [5, 5], ignore_index=5)
+    loss.backward()
+    assert loss.item() == 0 and not x.grad.any()
+
+
+def test_dropout():
+    layer = nn.Dropout(0.25, RNG(0))
+    x = Tensor(np.ones((100, 100), np.float32), requires_grad=True)
+    y = layer(x)
+    assert set(np.unique(y.data)) == {np.float32(0), np.float32(4 / 3)}
+    assert y.data.mean() == pytest.approx(1, abs=0.02)
+    y.backward(np.ones_like(x.data))
+    np.testing.assert_array_equal(x.grad, y.data)
+    assert layer.eval()(x) is x
+    assert nn.Dropout(0.0, RNG(0))(x) is x
+    with pytest.raises(ValueError, match="below 1, got 1"):
+        nn.Dropout(1, RNG(0))
+
+
+def test_dropout_in_a_block_acts_in_training_only():
+    block = nn.Block(4, 2, 8, RNG(0), dropout=0.5)
+    x = Tensor(RNG(1).standard_normal((2, 3, 4), dtype=np.float32))
+    assert (block(x).data != block(x).data).any()
+    assert block(x).dtype == np.float32
+    block.eval()
+    np.testing.assert_array_equal(block(x).data, block(x).data)
+    attention = nn.MultiHeadAttention(4, 2, RNG(0), dropout=0.5)
+    attention.dropout.p, draws = 0.5, []
+    original = F.attention
+    try:
+        F.attention = lambda *args, **kw: draws.append(kw["dropout_mask"]) or original(*args, **kw)
+        attention(x)
+    finally:
+        F.attention = original
+    assert draws[0].shape == (2, 2, 3, 3) and set(np.unique(draws[0])) <= {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.MultiHeadAttention(6, 4, RNG(0)), "width 6 cannot be divided among 4 heads"),
+        (lambda: nn.FeedForward(2, 2, RNG(0), "tanh"), "'tanh' is not one of gelu, gelu_erf, relu"),
+    ],
+)
+def test_impossible_layers(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_sinusoidal_positions():
+    table = nn.sinusoidal_positions(50, 6)
+    assert table.shape == (50, 6) and table.dtype == np.float32
+    for t, i in [(0, 0), (7, 1), (49, 2)]:
+        angle = t / 10000 ** (2 * i / 6)
+        np.testing.assert_allclose(table[t, 2 * i], math.sin(angle), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(table[t, 2 * i + 1], math.cos(angle), rtol=1e-5, atol=1e-6)
+    assert nn.sinusoidal_positions(4, 5).shape == (4, 5)
+
+
+# ---------------------------------------------------------------- optimizers
+
+
+def parameters():
+    rng = RNG(0)
+    shapes = [(3, 4), (4,), ()]
+    made = [Tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
+    for p in made:
+        p.grad = np.asarray(rng.standard_normal(p.shape))
+    return made
+
+
+def test_sgd_with_momentum():
+    ps = parameters()
+    start, grads = [p.data.copy() for p in ps], [p.grad.copy() for p in ps]
+    optimizer = nn.SGD(ps, lr=0.1, momentum=0.9)
+    optimizer.step()
+    optimizer.step()  # velocities g, then 1.9 g
+    for p, x, g in zip(ps, start, grads, strict=True):
+        np.testing.assert_allclose(p.data, x - 0.1 * 2.9 * g)
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in ps)
+    optimizer.step()
+
+
+def test_adamw_against_its_formula(monkeypatch):
+    for block in (32_768, 5):  # in one piece, and in blocks that do not divide the matrix
+        monkeypatch.setattr(nn.optim, "_BLOCK", block)
+        ps = parameters()
+        expected, grads = [p.data.copy() for p in ps], [p.grad.copy() for p in ps]
+        optimizer = nn.AdamW(ps, lr=0.01, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)
+        for t in (1, 2, 3):
+            optimizer.step()
+            for x, g in zip(expected, grads, strict=True):
+                m, v = (1 - 0.8**t) * g, (1 - 0.9**t) * g * g  # of a constant gradient
+                x *= 1 - 0.01 * 0.5 * (x.ndim >= 2)
+                x -= 0.01 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-3)
+        for p, x, g in zip(ps, expected, grads, strict=True):
+            np.testing.assert_allclose(p.data, x, rtol=1e-12)
+            np.testing.assert_array_equal(p.grad, g)
+
+
+def test_a_parameter_without_gradient_stays():
+    ps = parameters()
+    ps[1].grad = None
+    before = ps[1].data.copy()
+    nn.AdamW(ps, weight_decay=1.0).step()
+    nn.SGD(ps, 1.0).step()
+    np.testing.assert_array_equal(ps[1].data, before)
+
+
+def test_clip_grad_norm():
+    ps = parameters()
+    norm = math.sqrt(sum((p.grad**2).sum() for p in ps))
+    before = [p.grad.copy() for p in ps]
+    assert nn.clip_grad_norm(ps, norm * 2) == pytest.approx(norm)
+    np.testing.assert_array_equal(ps[0].grad, before[0])
+    assert nn.clip_grad_norm(ps, 0.5) == pytest.approx(norm)
+    for p, g in zip(ps, before, strict=True):
+        np.testing.assert_allclose(p.grad, g * 0.5 / norm)
+    assert nn.clip_grad_norm([Tensor(1.0)], 1.0) == 0
+
+
+def test_schedule():
+    rates = [nn.warmup_cosine(i, 100, lr=1.0, min_lr=0.1, warmup=10) for i in range(120)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 11)
+    assert rates[10] == 1.0 and rates[55] == pytest.approx(0.55) and rates[100:] == [0.1] * 20
+    assert (np.diff(rates[10:]) <= 0).all()
+    assert nn.warmup_cosine(5, 5, 1.0, 0.1, 5) >= 0.1
+
+
+# ---------------------------------------------------------------- the import rules
+
+
+def test_another_autograd_is_named(tmp_path):
+    (tmp_path / "autograd").mkdir()
+    (tmp_path / "autograd" / "__init__.py").write_text("grad = None\n")
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(sys.path[0])!r}, '.']; import nn"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{tmp_path}" in done.stderr and "pip uninstall autograd" in done.stderr

@@ -1,0 +1,462 @@
+"""The program, used as a user does: tokenizers, model, generation, and the command line."""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nn
+import tinygpt
+from autograd import grad
+from tinygpt import END, PAD, START, UNK, CharTokenizer, GPTConfig, TinyGPT, WordTokenizer
+
+ROOT = Path(__file__).parent.parent
+RNG = np.random.default_rng
+TEXT = "To be, or not to be, that is the question.\nWhether 'tis nobler in the mind\n" * 20
+SMALL = dict(block_size=8, n_layer=2, n_head=2, n_embd=8)
+SMALL_FLAGS = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --max-iters 6"
+FLAGS = [*SMALL_FLAGS.split(), "--eval-interval", "3", "--eval-iters", "2"]
+
+
+def small(**changes):
+    return TinyGPT(GPTConfig(**{"vocab_size": 11, **SMALL, **changes}), RNG(0))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The directory of a model trained for a moment."""
+    directory = tmp_path_factory.mktemp("trained")
+    (directory / "text.txt").write_text(TEXT)
+    tinygpt.main(["train", str(directory / "text.txt"), "--out-dir", str(directory), *FLAGS])
+    return directory
+
+
+def refused(capsys, *arguments):
+    """What main prints when it refuses, which is one line with exit code 2."""
+    with pytest.raises(SystemExit) as stop:
+        tinygpt.main(list(map(str, arguments)))
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("tinygpt.py") and "Traceback" not in error
+    return error
+
+
+# ---------------------------------------------------------------- tokenizers
+
+
+def test_words():
+    tokenizer = WordTokenizer().fit(["The cat", "a DOG\tsat <end>"])
+    assert tokenizer.tokens == [
+        "<PAD>", "<UNK>", "<START>", "<END>", "<end>", "a", "cat", "dog", "sat", "the"]  # fmt: skip
+    assert (PAD, UNK, START, END) == (0, 1, 2, 3) and tokenizer.vocab_size == 10
+    assert tokenizer.encode(" The  dog\nflew ") == [9, 7, UNK]
+    assert tokenizer.decode([9, 7, UNK]) == "the dog <UNK>"
+    assert tokenizer.unknown("the bird flew") == ["bird", "flew"]
+    assert WordTokenizer().fit("one text two").encode("two one") == [6, 4]
+
+
+def test_characters():
+    tokenizer = CharTokenizer().fit("abc가\n")
+    assert tokenizer.vocab_size == 5
+    assert tokenizer.decode(tokenizer.encode("가ab\n")) == "가ab\n"
+    with pytest.raises(ValueError, match=r"never seen: 'X' 'z'; leave"):
+        tokenizer.encode("azXa")
+    assert CharTokenizer().fit(["ab", "bc"]).tokens == ["a", "b", "c"]
+
+
+# ---------------------------------------------------------------- the model
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_shapes_and_a_gradient_for_every_parameter(positions, norm_first, tie_weights):
+    model = small(positions=positions, norm_first=norm_first, tie_weights=tie_weights, bias=True)
+    ids = RNG(1).integers(0, 11, (3, 8))
+    assert model(ids).shape == (3, 8, 11) and model(ids).dtype == np.float32
+    np.testing.assert_allclose(model(ids[1]).data, model(ids).data[1], rtol=1e-4, atol=1e-6)
+    assert model(ids[0, :5].tolist()).shape == (5, 11)
+    model.loss(ids, np.roll(ids, 1)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.dtype == np.float32 and parameter.grad.any(), name
+
+
+def test_whole_gradient_by_finite_differences():
+    model = small().to(np.float64)
+    ids = RNG(1).integers(0, 11, (2, 8))
+    parameters, rng = model.parameters(), RNG(2)
+    gradients = grad(model.loss(ids, np.roll(ids, 1)), parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        direction, losses = rng.standard_normal(parameter.shape), []
+        for step in (1e-5, -2e-5):
+            parameter.data += step * direction
+            losses.append(model.loss(ids, np.roll(ids, 1)).item())
+        parameter.data += 1e-5 * direction
+        slope = (losses[0] - losses[1]) / 2e-5
+        np.testing.assert_allclose(np.vdot(gradient.data, direction), slope, rtol=1e-5, atol=1e-8)
+
+
+def test_micro_batches_add_up():
+    model = small().to(np.float64)
+    ids = RNG(1).integers(0, 11, (5, 9))
+    whole = grad(model.loss(ids[:, :-1], ids[:, 1:]), model.parameters())
+    for part in (slice(0, 2), slice(2, 4), slice(4, 5)):  # the last is smaller
+        weight = len(ids[part]) / len(ids)
+        (model.loss(ids[part, :-1], ids[part, 1:]) * weight).backward()
+    for parameter, expected in zip(model.parameters(), whole, strict=True):
+        np.testing.assert_allclose(parameter.grad, expected.data, rtol=1e-12, atol=1e-14)
+
+
+def test_loss_of_a_new_model_is_that_of_chance():
+    ids = RNG(1).integers(0, 11, (8, 8))
+    assert small().loss(ids, np.roll(ids, 1)).item() == pytest.approx(math.log(11), abs=0.05)
+
+
+def test_no_position_sees_the_future():
+    ids = RNG(1).integers(0, 11, (1, 8))
+    changed = ids.copy()
+    changed[0, 5:] = (changed[0, 5:] + 1) % 11
+    model = small()
+    np.testing.assert_array_equal(model(ids).data[0, :5], model(changed).data[0, :5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_embd": 10, "n_head": 4}, "n_embd 10 cannot be divided among n_head 4.*such as 12"),
+        ({"n_layer": 0}, "n_layer must be at least 1, got 0"),
+        ({"vocab_size": 0}, "vocab_size must be at least 1"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"dropout": math.nan}, "dropout must be at least 0 and below 1, got nan"),
+        ({"positions": "rotary"}, "positions must be learned or sinusoidal, got 'rotary'"),
+        ({"activation": "tanh"}, "'tanh' is not one of"),
+    ],
+)
+def test_impossible_configs(changes, message):
+    with pytest.raises(ValueError, match=message):
+        small(**changes)
+
+
+def test_too_long_and_foreign_ids():
+    with pytest.raises(ValueError, match="9 tokens do not fit into block_size 8"):
+        small()(np.zeros(9, int))
+    with pytest.raises(IndexError, match="rows 0 to 10"):
+        small()(np.array([11]))
+
+
+# ---------------------------------------------------------------- generation
+
+
+def test_generate_shapes_and_seeds():
+    model = small()
+    one = model.generate([1, 2, 3], 20, rng=RNG(5))  # also past the context length
+    assert one.shape == (23,) and one[:3].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(one, model.generate(np.array([1, 2, 3]), 20, rng=RNG(5)))
+    assert (one != model.generate([1, 2, 3], 20, rng=RNG(6))).any()
+    assert model.generate([[1, 2], [3, 4]], 5).shape == (2, 7)
+    assert model.generate([1], 0).tolist() == [1]
+    assert model.training
+    model.eval().generate([1], 1)
+    assert not model.training
+
+
+def test_greedy_is_the_likeliest():
+    model = small(dropout=0.5)  # which must not act here
+    ids = model.generate([1, 2], 6, temperature=0)
+    for t in range(2, 8):
+        assert ids[t] == model.eval()(ids[:t]).data[-1].argmax()
+    np.testing.assert_array_equal(ids, model.generate([1, 2], 6, top_k=1))
+    np.testing.assert_array_equal(ids, model.generate([1, 2], 6, temperature=1e-300, rng=RNG(0)))
+
+
+def test_stop():
+    model = small()
+    likely = model.generate([1], 1, temperature=0)[-1]
+    assert model.generate([1], 9, temperature=0, stop=likely).tolist() == [1, likely]
+    rows = model.generate(np.arange(10)[:, None], 30, stop=3, rng=RNG(0))
+    for row in rows[:, 1:].tolist():
+        assert 3 not in row or set(row[row.index(3) :]) == {3}
+
+
+def test_a_filtered_token_is_never_drawn():
+    logits, rng = np.log(np.array([0.05, 0.4, 0.25, 0.2, 0.1])), RNG(0)
+
+    def seen(**options):
+        options = {"temperature": 1.0, "top_k": None, "top_p": None, **options}
+        return {tinygpt.sample(logits, rng=rng, **options) for _ in range(2000)}
+
+    assert seen() == {0, 1, 2, 3, 4}
+    assert seen(top_k=2) == {1, 2}
+    assert seen(top_k=99) == {0, 1, 2, 3, 4}
+    assert seen(top_p=0.6) == {1, 2}
+    assert seen(top_p=0.3) == {1}
+    assert seen(top_p=1.0) == {0, 1, 2, 3, 4}
+    assert seen(top_k=3, top_p=0.9) == {1, 2, 3}
+    logits[1] = -np.inf
+    assert seen() == {0, 2, 3, 4}
+
+
+def test_sampling_follows_the_probabilities():
+    p, rng = np.array([0.1, 0.6, 0.3]), RNG(0)
+    for temperature in (1.0, 0.5, 2.0):
+        draws = [tinygpt.sample(np.log(p), temperature, None, None, rng) for _ in range(20_000)]
+        expected = p ** (1 / temperature) / np.sum(p ** (1 / temperature))
+        np.testing.assert_allclose(np.bincount(draws) / 20_000, expected, atol=0.015)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1}, "temperature must be 0 .* or more, got -1"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"top_k": 0}, "top_k must be at least 1, got 0"),
+        ({"top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
+        ({"top_p": 1.5}, "top_p"),
+        ({"max_new_tokens": -1}, "max_new_tokens must not be negative"),
+        ({"ids": []}, r"shape \(0,\), expected \(T,\) or \(B, T\)"),
+    ],
+)
+def test_impossible_sampling(options, message):
+    with pytest.raises(ValueError, match=message):
+        small().generate(**{"ids": [1], "max_new_tokens": 3, **options})
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_mean_loss_counts_every_window():
+    model, tokens = small(), RNG(1).integers(0, 11, 45)  # 5 windows of 8, and 4 tokens over
+    ids, targets = tokens[:40].reshape(5, 8), tokens[1:41].reshape(5, 8)
+    expected = model.loss(ids, targets).item()
+    assert tinygpt.mean_loss(model, tokens, batch_size=2) == pytest.approx(expected, rel=1e-5)
+    assert tinygpt.mean_loss(model, tokens[:4]) > 0  # shorter than a window
+
+
+def test_random_batches_are_shifted_by_one():
+    ids, targets = tinygpt.random_batch(np.arange(10), 4, 200, RNG(0))
+    np.testing.assert_array_equal(targets, ids + 1)
+    assert ids.shape == (200, 4) and ids.min() == 0 and targets.max() == 9
+
+
+def test_training_is_deterministic_and_learns():
+    tokens = np.array(CharTokenizer().fit(TEXT).encode(TEXT))
+    runs = []
+    for _ in range(2):
+        model, rng = small(vocab_size=23, n_embd=32, dropout=0.1), RNG(0)
+        losses = tinygpt.train(
+            model,
+            lambda rng=rng: tinygpt.random_batch(tokens, 8, 16, rng),
+            tinygpt.TrainConfig(max_iters=60, warmup_iters=5, learning_rate=1e-2),
+        )
+        runs.append(losses)
+    assert runs[0] == runs[1] and not model.training
+    assert np.mean(runs[0][-5:]) < 0.8 * runs[0][0]
+
+
+def test_a_loss_that_explodes_is_named():
+    model = small()
+    model.token_embedding.weight.data[:] = np.nan
+    with pytest.raises(ValueError, match="became nan at iteration 0: try a smaller"):
+        tinygpt.train(model, lambda: (np.zeros((1, 2), int),) * 2, tinygpt.TrainConfig())
+
+
+def test_the_best_model_is_kept(tmp_path):
+    model, tokenizer = small(), CharTokenizer([chr(97 + i) for i in range(11)])
+    validation = RNG(0).integers(0, 11, 50)
+    config = tinygpt.TrainConfig(batch_size=4, eval_iters=2)
+    evaluate, evaluations = tinygpt.keep_best(model, tokenizer, validation, config, tmp_path)
+    evaluate(1)
+    best = model.token_embedding.weight.data.copy()
+    model.token_embedding.weight.data[:] = 3 * RNG(1).standard_normal(best.shape)
+    evaluate(2)
+    assert [i for i, _ in evaluations] == [1, 2] and evaluations[0][1] < evaluations[1][1]
+    kept, _ = tinygpt.load(tmp_path)
+    np.testing.assert_array_equal(kept.token_embedding.weight.data, best)
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_save_and_load(tmp_path, tie_weights):
+    model, tokenizer = small(tie_weights=tie_weights, bias=True), WordTokenizer().fit("a b c")
+    tinygpt.save(tmp_path, model, tokenizer)
+    loaded, again = tinygpt.load(tmp_path)
+    assert loaded.config == model.config and again.tokens == tokenizer.tokens
+    ids = [[1, 2, 3]]
+    np.testing.assert_array_equal(loaded(ids).data, model(ids).data)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_crash_while_saving_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def crash(name):
+        Path(name).write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nn.checkpoint.write_atomically(path, crash)
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_arrays_in_any_order_are_saved_right(tmp_path):
+    array = np.arange(6.0).reshape(2, 3).T
+    nn.checkpoint.save_arrays(tmp_path / "a", {"x": array}, {"key": "value"})
+    arrays, header = nn.checkpoint.load_arrays(tmp_path / "a")
+    np.testing.assert_array_equal(arrays["x"], array)
+    assert header == {"format": "pt", "key": "value"}
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_the_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tinygpt.main([])
+    out, err = capsys.readouterr()
+    assert "Vocabulary: 18 tokens: <PAD> <UNK> <START> <END> and are cat" in out
+    assert "68,096 parameters" in out and "training: 100%" in err
+    loss = float(out.split("Average loss ")[1].split()[0])
+    assert loss < 0.4 and f"perplexity {math.exp(loss):.2f}" in out
+    lines = [line for line in out.splitlines() if " -> " in line]
+    for prompt, line in zip(("the cat", "the dog", "the mat"), lines, strict=True):
+        words = line.removeprefix(f"{prompt} -> ").split()
+        assert " ".join(words).startswith(prompt) and len(words) > 3
+        for i in range(len(words) - 1):
+            assert any(" ".join(words[i : i + 2]) in line for line in tinygpt.CORPUS)
+    assert (tmp_path / "training_loss.png").read_bytes().startswith(b"\x89PNG")
+    tinygpt.main([])
+    assert capsys.readouterr().out == out
+    tinygpt.main(["--seed", "1"])
+    assert capsys.readouterr().out != out
+
+
+def test_train_and_generate(trained, capsys):
+    names = {path.name for path in trained.iterdir()}
+    assert names == {"text.txt", "model.safetensors", "training_loss.png"}
+    texts = []
+    for seed in ("1", "1", "2"):
+        tinygpt.main(["generate", str(trained), "--prompt", "To be", "--seed", seed,
+                      "--max-new-tokens", "20", "--top-k", "5", "--top-p", "0.9"])  # fmt: skip
+        texts.append(capsys.readouterr().out)
+    assert texts[0].startswith("To be") and len(texts[0]) == 26
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_training_reports(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    tinygpt.main(["train", str(text), "--out-dir", str(tmp_path / "a" / "b"), *FLAGS])
+    out = capsys.readouterr().out
+    assert "1,350 tokens for training, 150 for validation, vocabulary 23" in out
+    assert "iteration 3: validation loss" in out and "iteration 6: validation loss" in out
+    loss = float(out.split("Validation loss ")[1].split()[0])
+    bits = float(out.split("perplexity")[1].split()[1])
+    assert bits == pytest.approx(loss / math.log(2), abs=2e-3)  # one byte per character here
+    assert "window 8, stride 8" in out
+
+
+def test_words_on_the_command_line(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    tinygpt.main(["train", str(text), "--out-dir", str(tmp_path), "--tokenizer", "word", *FLAGS])
+    capsys.readouterr()
+    tinygpt.main(["generate", str(tmp_path), "--prompt", "to mind Hamlet", "--max-new-tokens", "3"])
+    out, err = capsys.readouterr()
+    assert out.startswith("to mind <UNK>")
+    assert err == "words the model has never seen, read as <UNK>: hamlet\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "message"),
+    [
+        (None, "", "cannot read .*: No such file or directory"),
+        ("directory", "", "cannot read .*: Is a directory"),
+        (b"", "", "is empty"),
+        (b" \n\n", "", "is empty"),
+        (b"short text", "", "too short: its last tenth.*has 1 tokens and --block-size 64 needs 65"),
+        (b"caf\xe9 " * 999, "", r"not UTF-8 text \(byte 3\).*iconv"),
+        (TEXT.encode(), "--n-embd 10 --n-head 4", "n_embd 10 cannot be divided among n_head 4"),
+        (TEXT.encode(), "--n-layer 0", "n_layer must be at least 1, got 0"),
+        (TEXT.encode(), "--max-iters 0", "max_iters must be at least 1"),
+        (TEXT.encode(), "--max-iters 1.5", "argument --max-iters: invalid int value: '1.5'"),
+        (TEXT.encode(), "--dropout 2", "dropout must be"),
+        (TEXT.encode(), "--block-size -3", "block_size must be at least 1, got -3"),
+        (TEXT.encode(), "--learning-rate -1", "learning_rate must be at least 0, got -1"),
+        (TEXT.encode(), "--seed -1", "seed must be at least 0"),
+        (TEXT.encode(), "--tokenizer bpe", "invalid choice: 'bpe'"),
+    ],
+)
+def test_train_refuses(tmp_path, capsys, content, flags, message):
+    text, out = tmp_path / "text.txt", tmp_path / "out"
+    if content == "directory":
+        text.mkdir()
+    elif content is not None:
+        text.write_bytes(content)
+    error = refused(capsys, "train", text, "--out-dir", out, *flags.split())
+    assert re.search(message, error)
+    assert not out.exists()  # nothing is made or lost
+
+
+def test_train_refuses_a_file_as_directory(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    assert "cannot make the directory" in refused(
+        capsys, "train", text, "--out-dir", text, "--block-size", 8)  # fmt: skip
+    assert text.read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--prompt", "Zürich"], "never seen: 'Z' 'c' 'ü'"),
+        (["--prompt", ""], "the prompt is empty"),
+        (["--temperature", "-1"], "temperature must be 0 (always the likeliest) or more, got -1.0"),
+        (["--temperature", "nan"], "temperature must be 0"),
+        (["--top-k", "0"], "top_k must be at least 1"),
+        (["--top-p", "2"], "top_p must be above 0"),
+        (["--max-new-tokens", "-5"], "max_new_tokens must not be negative"),
+        (["--seed", "-5"], "non-negative"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_generate_refuses(trained, capsys, flags, message):
+    assert message in refused(capsys, "generate", trained, "--prompt", "To", *flags)
+
+
+def test_directories_that_hold_no_model(trained, tmp_path, capsys):
+    assert "no model in" in refused(capsys, "generate", tmp_path)
+    assert "no model in" in refused(capsys, "generate", tmp_path / "missing")
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    assert "is not a safetensors file" in refused(capsys, "generate", tmp_path)
+    whole = (trained / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert "is not a safetensors file" in refused(capsys, "generate", tmp_path)
+    nn.checkpoint.save_arrays(tmp_path / "model.safetensors", {"x": np.ones(2)})
+    assert "is not a model written by tinygpt.py" in refused(capsys, "generate", tmp_path)
+    arrays, header = nn.checkpoint.load_arrays(trained / "model.safetensors")
+    header["config"] = json.dumps({**json.loads(header["config"]), "n_layer": 2})
+    nn.checkpoint.save_arrays(tmp_path / "model.safetensors", arrays, header)
+    assert "missing: blocks.1" in refused(capsys, "generate", tmp_path)
+
+
+def test_unknown_commands(capsys):
+    assert "invalid choice: 'sing'" in refused(capsys, "sing")
+    assert "--out-dir" in refused(capsys, "train", "x")
+
+
+def test_as_a_process(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tinygpt.py"), "generate", str(tmp_path)],
+        capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tinygpt.py: no model in")
+    shutil.rmtree(tmp_path)
