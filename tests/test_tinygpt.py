@@ -248,7 +248,7 @@ def test_training_is_deterministic_and_learns():
     tokens = np.array(CharTokenizer().fit(TEXT).encode(TEXT))
     runs = []
     for _ in range(2):
-        model, rng = small(vocab_size=23, n_embd=32, dropout=0.1), RNG(0)
+        model, rng = small(vocab_size=22, n_embd=16, dropout=0.1), RNG(0)
         losses = tinygpt.train(
             model,
             lambda rng=rng: tinygpt.random_batch(tokens, 8, 16, rng),
@@ -356,7 +356,7 @@ def test_training_reports(tmp_path, capsys):
     text.write_text(TEXT)
     tinygpt.main(["train", str(text), "--out-dir", str(tmp_path / "a" / "b"), *FLAGS])
     out = capsys.readouterr().out
-    assert "1,350 tokens for training, 150 for validation, vocabulary 23" in out
+    assert "1,350 tokens for training, 150 for validation, vocabulary 22" in out
     assert "iteration 3: validation loss" in out and "iteration 6: validation loss" in out
     loss = float(out.split("Validation loss ")[1].split()[0])
     bits = float(out.split("perplexity")[1].split()[1])
