@@ -12,9 +12,11 @@
 [ 6. 12. 18.]
 >>> check_gradients(lambda x: np.exp(-x) * x, x)      # finite differences agree, to order 2
 
-tensor.py has the engine, ops.py the calculus, check.py the proof; read them in this order.
+tensor.py has the engine, ops.py the calculus, check.py the proof, anomaly.py the search for nan;
+read them in this order.
 """
 
+from .anomaly import detect_anomaly
 from .check import check_gradients
 
 from .ops import (  # isort: skip
@@ -28,10 +30,10 @@ from .tensor import Tensor, grad, no_grad, op
 
 __all__ = [
     "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip", "concatenate",
-    "cos", "cumsum", "divide", "exp", "expand_dims", "expm1", "getitem", "grad", "layer_norm",
-    "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad", "power", "prod", "relu",
-    "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt", "squeeze", "stack",
-    "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh", "transpose", "var",
-    "where",
+    "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1", "getitem",
+    "grad", "layer_norm", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max",
+    "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad",
+    "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt",
+    "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",
+    "transpose", "var", "where",
 ]  # fmt: skip

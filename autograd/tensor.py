@@ -26,7 +26,7 @@ __all__ = ["Tensor", "grad", "no_grad", "op"]
 
 
 class _Mode(threading.local):
-    recording = True  # no_grad() turns it off
+    recording = True  # False inside no_grad(); inside detect_anomaly() the object that watches
     tracing = False  # bodies and vjps of ops are being run on Tensors, for create_graph
 
 
@@ -185,7 +185,7 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
     """
     if function is None:
         return functools.partial(op, reference=reference)
-    new, recorded = object.__new__, next
+    new, number = object.__new__, next
 
     @functools.wraps(function)
     def call(*args, **kwargs):
@@ -213,10 +213,13 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
         out = new(Tensor)
         out.data = value if type(value) is ndarray else _array(value)
         out.grad = None
-        if requires_grad and _mode.recording:
+        recording = requires_grad and _mode.recording
+        if recording:
             out.requires_grad = True
             out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
-            out._number = recorded(_numbers)
+            out._number = number(_numbers)
+            if recording is not True:
+                recording.made(out)
         else:
             out.requires_grad = False
             out._op = out._vjp = None
@@ -275,13 +278,16 @@ def _walk(output: Tensor, gradient: Any, create_graph: bool, inputs: Sequence[Te
     nodes = _collect(output)
     gradients = {id(output): _seed(output, gradient, create_graph)}
     kept, wanted = {}, {id(x) for x in inputs}
+    step = _trace_node if create_graph else _pull_node
+    if type(_mode.recording) is not bool:
+        step = _mode.recording.watched(step)
     while nodes and nodes[-1]._vjp is not None:
         node = nodes.pop()
         g = gradients.pop(id(node), None)
         if id(node) in wanted:
             kept[id(node)] = g
         if g is not None:
-            (_trace_node if create_graph else _pull_node)(node, g, gradients)
+            step(node, g, gradients)
     return gradients | kept, nodes
 
 

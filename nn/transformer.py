@@ -124,10 +124,10 @@ class Block(Module):
 
 
 def sinusoidal_positions(length: int, n_embd: int) -> np.ndarray:
-    """The fixed position vectors (T, C) of Vaswani et al. (2017), section 3.5.
+    """The fixed position vectors (T, C) of Vaswani et al. (2017), section 3.5, in float64.
 
     Channel 2i is sin(t / 10000^(2i/C)), channel 2i + 1 the cosine of the same angle.
     """
     angles = np.arange(length)[:, None] / 10000 ** (np.arange(0, n_embd, 2) / n_embd)  # (T, C/2)
     table = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, -1)
-    return table[:, :n_embd].astype(np.float32)
+    return table[:, :n_embd]

@@ -1,0 +1,118 @@
+"""detect_anomaly: who made the first nan or inf, and which array was changed under the graph.
+
+The engine calls `made` for every op it records and sends every step of backward through
+`watched`, inside of `with detect_anomaly():` only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import zlib
+from typing import Any
+
+import numpy as np
+
+from .tensor import Tensor, _mode
+
+__all__ = ["detect_anomaly"]
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_LIBRARIES = (_HERE, os.path.join(os.path.dirname(_HERE), "nn"), os.path.dirname(np.__file__))
+
+
+class detect_anomaly:
+    """Inside of `with detect_anomaly():` the first nan or inf names its op and your line.
+
+    Raises FloatingPointError for the op that made it, forward or backward, and ValueError when
+    an array that an op has used was changed in place before its backward. Slow: every array is
+    read again several times.
+
+    >>> x = Tensor([0.0, 1.0], requires_grad=True)
+    >>> with detect_anomaly():
+    ...     y = x.sqrt().sum()
+    ...     with np.errstate(divide="ignore"):
+    ...         y.backward()
+    Traceback (most recent call last):
+        ...
+    FloatingPointError: the gradient of sqrt for argument 0 has inf at [0], first in this \
+backward; sqrt was called in <doctest autograd.anomaly.detect_anomaly[1]>, line 2: \
+y = x.sqrt().sum()
+    """
+
+    def __enter__(self):
+        self.notes: dict[int, Any] = {}  # by number of the node: its caller and its fingerprints
+        self.outer, _mode.recording = _mode.recording, self
+        return self
+
+    def __exit__(self, *error):
+        _mode.recording = self.outer
+        self.notes.clear()
+
+    def made(self, out: Tensor) -> None:
+        """Check a value that was just computed, and remember who did it with which arrays."""
+        caller = _caller()
+        if not np.isfinite(out.data).all():
+            raise FloatingPointError(
+                f"{out._op.__name__} made {_first(out.data)}{_blame(out._args)}; it was called in "
+                f"{caller}"
+            )
+        self.notes[out._number] = caller, [_fingerprint(x) for x in (*out._args, out)]
+
+    def watched(self, step):
+        """A step of backward, checked before and after."""
+
+        def checked(node, g, gradients):
+            op, args = node._op.__name__, node._args
+            caller, before = self.notes.pop(node._number, ("code outside of detect_anomaly", None))
+            after = [_fingerprint(x) for x in (*args, node)]
+            for i in range(len(after)):
+                if before and before[i] != after[i]:
+                    what = f"argument {i}" if i < len(args) else "the value"
+                    raise ValueError(
+                        f"{what} of {op} was changed in place between forward and backward: its "
+                        f"gradient would be wrong; write to a copy. {op} was called in {caller}"
+                    )
+            step(node, g, gradients)
+            for i, x in enumerate(args):
+                gx = gradients.get(id(x)) if type(x) is Tensor else None
+                if gx is not None and not np.isfinite(_data(gx)).all():
+                    raise FloatingPointError(
+                        f"the gradient of {op} for argument {i} has {_first(_data(gx))}, first in "
+                        f"this backward; {op} was called in {caller}"
+                    )
+
+        return checked
+
+
+def _data(x):
+    return x.data if type(x) is Tensor else x
+
+
+def _first(array):
+    """The first entry that is not finite, and where it is."""
+    index = np.argwhere(~np.isfinite(array))[0].tolist()
+    return f"{array[tuple(index)]} at {index}"
+
+
+def _blame(args):
+    for i, x in enumerate(map(_data, args)):
+        if isinstance(x, (float, np.ndarray)) and not np.isfinite(x).all():
+            return f" of argument {i}, which has {_first(np.asarray(x))} already"
+    return " of finite arguments"
+
+
+def _fingerprint(x):
+    x = _data(x)
+    return zlib.crc32(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else None
+
+
+def _caller():
+    """File, line and text of the innermost code that is not ours or NumPy's."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith(_LIBRARIES):
+        frame = frame.f_back
+    summary = traceback.extract_stack(frame, limit=1)[0]
+    text = f": {summary.line}" if summary.line else ""
+    return f"{summary.filename}, line {summary.lineno}{text}"
