@@ -203,7 +203,8 @@ def astype(x, dtype):
 
 
 # ---------------------------------------------------------------- reductions
-# `axis` is None (all of them), an int or a tuple; with `keepdims` they stay, of size 1.
+# `axis` is None (all of them), an int or a tuple; with `keepdims` they stay, of size 1. Of nothing,
+# sum is 0 and prod is 1, mean and var are nan with a warning, and max and min refuse, as NumPy's.
 
 
 def _unreduce(g, axis, keepdims):
@@ -213,7 +214,7 @@ def _unreduce(g, axis, keepdims):
 
 @op
 def sum(x, axis=None, keepdims=False):
-    """The sum over `axis`."""
+    """The sum over `axis`; the sum of nothing is 0."""
     return x.sum(axis=axis, keepdims=keepdims), (
         lambda g: np.broadcast_to(_unreduce(g, axis, keepdims), x.shape),
     )
@@ -324,17 +325,21 @@ def norm(x, ord=None, axis=None, keepdims=False):
     """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 the derivative is 0."""
     if ord not in (None, 2) or (ord == 2 and np.ndim(x) != 1 and not isinstance(axis, int)):
         raise ValueError(f"norm(ord={ord}): only the Euclidean norm is defined; leave ord out")
-    y = np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+    total = (x * x).sum(axis=axis, keepdims=keepdims)
 
     def vjp(g):
-        return _unreduce(g / np.where(y == 0, 1, y), axis, keepdims) * x
+        length = np.sqrt(np.where(total == 0, 1, total))
+        return _unreduce(g / length, axis, keepdims) * x
 
-    return y, (vjp,)
+    return np.sqrt(total), (vjp,)
 
 
 @op
 def logsumexp(x, axis=None, keepdims=False):
-    """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow."""
+    """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow.
+
+    Of nothing but -inf it is -inf, with derivative 0.
+    """
     m = x.max(axis=axis, keepdims=True)
     m = np.where(np.isfinite(m), m, 0)
     e = np.exp(x - m)
