@@ -535,13 +535,11 @@ def scatter(x, index, shape):
 
 def _add_rows(y, index, x):
     """y[index] += x with repeats: rows sorted by index, then added up run by run."""
-    if not index.size:
-        return
     index = index.ravel() % len(y)
     order = index.argsort(kind="stable")
     index = index[order]
     starts = np.flatnonzero(np.diff(index, prepend=-1))
-    y[index[starts]] = np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts, axis=0)
+    y[index[starts]] = np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts)
 
 
 @_register

@@ -85,8 +85,8 @@ REDUCED = [
         ((5,), None), ((), None), ((2, 3), ()),
     ]
     for keepdims in (False, True)
-]  # fmt: skip
-AXIS = [
+] + [cases((2, 3)), cases((2, 3), axis=0), cases((3, 1, 2), keepdims=True)]  # fmt: skip
+AXIS = [cases((2, 3))] + [
     cases(s, axis=axis)
     for s, axis in [
         ((3, 4), -1), ((3, 4), 0), ((3, 3), 0), ((3, 3), 1), ((2, 3, 4), 1), ((2, 3, 4), -2),
@@ -241,7 +241,8 @@ _ALL = [
             for s, axis in [((3, 4), None), ((3, 4), 0), ((3, 3), 0), ((2, 3, 4), (0, -1))]
             for keepdims in (False, True)
             for ddof in (0, 1)
-        ],
+        ]
+        + [cases((3, 4)), cases((3, 4), axis=1)],
     ),
     record("max", np.max, REDUCED, analytic=False, distinct=True),
     record("min", np.min, REDUCED, analytic=False, distinct=True),
@@ -328,16 +329,18 @@ _ALL = [
     ),
     record(
         "stack", lambda *xs, axis=0: np.stack(xs, axis=axis),
-        [cases((2, 3), (2, 3), axis=a) for a in (0, 1, -1)] + [cases((), (), ()), cases((3,))],
+        [cases((2, 3), (2, 3), axis=a) for a in (0, 1, -1)]
+        + [cases((), (), ()), cases((3,)), cases((2, 3), (2, 3)), cases((2, 2), (2, 2))],
         call=lambda *xs, axis=0: ag.stack(xs, axis=axis),
     ),
     record(
         "split",
-        lambda x, parts, axis, pick: np.split(x, parts, axis=axis)[pick],
+        lambda x, parts, pick, axis=0: np.split(x, parts, axis=axis)[pick],
         [cases((4, 3), parts=2, axis=0, pick=1), cases((2, 6), parts=3, axis=-1, pick=0),
          cases((5, 2), parts=[1, 3], axis=0, pick=1), cases((5, 2), parts=[1, 3], axis=0, pick=2),
-         cases((3, 3), parts=[3], axis=1, pick=1)],
-        call=lambda x, parts, axis, pick: ag.split(x, parts, axis=axis)[pick],
+         cases((3, 3), parts=[3], axis=1, pick=1), cases((2, 4), parts=2, pick=1)],
+        call=lambda x, parts, pick, axis=0: ag.split(x, parts, axis=axis)[pick]
+        if axis else ag.split(x, parts)[pick],
     ),
     record(
         "pad",

@@ -130,6 +130,14 @@ MESSAGES = {
         lambda: F.embedding(leaf(3, 2), [0.5]), TypeError, "must be integers, got dtype float64"),
     "ids outside of the table": (
         lambda: F.embedding(leaf(3, 2), [0, 3]), IndexError, "0 to 3, the table has rows 0 to 2"),
+    "negative ids among others": (
+        lambda: F.embedding(leaf(3, 2), [2, -1]), IndexError, "from -1 to 2"),
+    "negative targets": (
+        lambda: F.cross_entropy(leaf(2, 2), [1, -1]), IndexError, "targets go from -1 to 1"),
+    "too large targets": (
+        lambda: F.cross_entropy(leaf(2, 2), [0, 5]), IndexError, "targets go from 0 to 5"),
+    "negative dropout": (
+        lambda: F.dropout(leaf(2), -0.5, np.random.default_rng(0)), ValueError, "got -0.5"),
     "negative ids": (lambda: F.embedding(leaf(3, 2), [-1]), IndexError, "from -1 to -1"),
     "targets of another shape": (
         lambda: F.cross_entropy(leaf(3, 2), [0]), ValueError, r"shape \(3,\), got shape \(1,\)"),

@@ -194,6 +194,17 @@ def test_cross_entropy_of_nothing_is_zero():
     assert loss.item() == 0 and not x.grad.any()
 
 
+def test_cross_entropy_leaves_out_minus_100():
+    x = Tensor(np.array([[0.0, 1.0], [5.0, -5.0]]), requires_grad=True)
+    loss = F.cross_entropy(x, [0, -100])
+    assert loss.item() == pytest.approx(math.log(1 + math.e))
+    loss.backward()
+    assert x.grad[0].all() and not x.grad[1].any()
+    for other in (-99, -101, 100):
+        with pytest.raises(IndexError):
+            F.cross_entropy(x, [0, other])
+
+
 def test_dropout():
     layer = nn.Dropout(0.25, RNG(0))
     x = Tensor(np.ones((100, 100), np.float32), requires_grad=True)

@@ -113,6 +113,16 @@ def test_traced_vjp_equals_raw(record, case):
 
 
 @each_row
+def test_traced_value_equals_raw(record, case):
+    """The body on Tensors, or the reference of a kernel, gives the same value."""
+    output, _ = call(record, case, record.draw(case))
+    if output._op is not None:
+        value, _ = output._op.traceable(*output._args, **output._kwargs)
+        value = value.data if type(value) is Tensor else value
+        np.testing.assert_allclose(value, output.data, rtol=1e-12, atol=1e-14)
+
+
+@each_row
 def test_float32(record, case):
     arrays = record.draw(case)
     g = cotangent(record, case, arrays)
@@ -129,6 +139,12 @@ def test_float32(record, case):
     ):
         assert single.dtype == np.float32
         np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-4)
+    output, leaves = call(record, case, singles)
+    if output._op is not None:
+        traced, _ = output._op.traceable(*output._args, **output._kwargs)
+        assert traced.dtype == np.float32
+        gradients_of = grad(output, leaves, g.astype(np.float32), create_graph=True)
+        assert all(gx.dtype == np.float32 for gx in gradients_of)
 
 
 @each_row
