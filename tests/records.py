@@ -183,6 +183,7 @@ def _where(x, y, condition):
 
 
 MASK = np.array([[True, False, True], [False, False, False], [True, True, True]])
+ZEROS = (np.arange(24).reshape(2, 3, 4) % 5 > 0).astype(float)  # none, one or two along an axis
 KEPT = np.array([[2.0, 0, 2], [0, 2, 2], [2, 2, 0]])
 
 _ALL = [
@@ -407,6 +408,10 @@ _ALL = [
 
 # The same op on other terms: further records beside the one that carries its name.
 _MORE = [
+    record("prod with zeros", lambda x, **options: c_prod(x * ZEROS, **options),
+           [cases((2, 3, 4), axis=axis, keepdims=keepdims) for keepdims in (False, True)
+            for axis in (None, 0, 1, -1, (0, 2), (2, 1), (1, 0))],
+           call=lambda x, **options: ag.prod(x * ZEROS.astype(x.dtype), **options), large=None),
     record("power", lambda x, y: x**y,
            [cases((3, 4), y=y) for y in (0, 1, 2, 3, -1, 0.5, 2.5, -2)],
            low=0.3, large=None),

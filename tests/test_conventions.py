@@ -40,6 +40,7 @@ CONVENTIONS = {
     "0 ** 2": (ag.power, [[0.0], [2.0]], [[0], [0]]),
     "prod with a zero": (ag.prod, [[2.0, 0.0, 3.0]], [[0, 6, 0]]),
     "prod with two zeros": (ag.prod, [[2.0, 0.0, 0.0]], [[0, 0, 0]]),
+    "prod of zeros": (ag.prod, [[0.0, 0.0]], [[0, 0]]),
     "where, the branch not taken": (
         lambda x: ag.where(x > 0, x * 2, x * 3), [[-1.0, 1.0]], [[3, 2]]),
     "where, written safely": (
@@ -99,6 +100,11 @@ def test_means_of_nothing_warn_as_numpy_does():
             assert np.isnan(fn(Tensor(np.zeros(0))).item())
         with pytest.warns(RuntimeWarning):
             np.mean(np.zeros(0))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            y = fn(x := Tensor(np.zeros((0, 3)), requires_grad=True))
+        y.backward()  # there is nothing to give a gradient to, and no further warning
+        assert x.grad.shape == (0, 3)
     x = Tensor(np.zeros((0, 3)), requires_grad=True)
     x.mean(axis=1).backward(np.zeros(0))  # no means, rather than means of nothing
     assert x.grad.shape == (0, 3)
@@ -116,6 +122,26 @@ def test_second_derivative_of_a_product_with_zeros():
     (g,) = grad(ag.prod(x), x, create_graph=True)
     (h,) = grad(g[1], x)
     np.testing.assert_array_equal(h.data, [0, 0, 0, 6])
+
+
+def test_second_derivative_of_a_power_at_exponent_0():
+    """d2/dx dy x**y = x**(y - 1) (1 + y log x) is 1 / x there, not 0."""
+    x, y = (Tensor([v], requires_grad=True) for v in (2.0, 0.0))
+    (g,) = grad(x**y, x, np.ones(1), create_graph=True)
+    assert grad(g, y, np.ones(1))[0].item() == 0.5
+
+
+def test_variance_of_too_few_is_nan_with_a_warning():
+    x = Tensor([1.0], requires_grad=True)
+    with pytest.warns(RuntimeWarning):
+        x.var(ddof=1).backward()
+    assert np.isnan(x.grad).all()
+
+
+def test_sigmoid_is_exact_far_out():
+    assert ag.sigmoid(-100.0).item() == pytest.approx(np.exp(-100.0), rel=1e-12)
+    assert ag.sigmoid(Tensor(np.float32(-70))).item() == pytest.approx(np.exp(-70.0), rel=1e-5)
+    assert ag.sigmoid(-1e9).item() < 1e-300 and ag.sigmoid(1e9).item() == 1
 
 
 def test_a_norm_of_0_stays_finite_at_order_2():

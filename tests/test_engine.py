@@ -410,6 +410,9 @@ def test_numpy_functions_record():
         (np.clip(t, 0, 1.5), [1, 1.5]),
         (np.clip(t, a_min=1.5, a_max=None), [1.5, 2]),
         (t.clip(max=1.5), [1, 1.5]),
+        (t.clip(min=1.5), [1.5, 2]),
+        ([3.0, 4.0] @ t, 11),
+        (t @ [3.0, 4.0], 11),
         (np.reshape(t, (2, 1)), [[1], [2]]),
         (np.take_along_axis(t, np.array([1]), 0), [2]),
         (np.transpose(t), [1, 2]),
@@ -420,6 +423,14 @@ def test_numpy_functions_record():
     ]:
         assert type(made) is Tensor and made.requires_grad
         np.testing.assert_allclose(made.data, value)
+
+
+def test_transpose_takes_axes_as_numpy_does():
+    t = leaf(np.arange(24.0).reshape(2, 3, 4))
+    for made in (t.transpose(2, 0, 1), t.transpose((2, 0, 1)), np.transpose(t, [2, 0, 1])):
+        np.testing.assert_array_equal(made.data, t.data.transpose(2, 0, 1))
+    np.testing.assert_array_equal(t.T.data, t.data.T)
+    assert Tensor([1, 2]).astype(np.int32).dtype == np.int32
 
 
 def test_constant_functions_give_plain_arrays():

@@ -134,7 +134,7 @@ def differs(record, case):
     index = options.get("index") if record.name == "getitem" else None
     parts = index if isinstance(index, tuple) else (index,)
     return (
-        record.name == "dropout"
+        record.name in ("dropout", "prod with zeros")
         or "dropout_mask" in options
         or options.get("axis") == ()  # stands for all axes
         or any(isinstance(i, slice) and (i.step or 1) < 0 for i in parts)
