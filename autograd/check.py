@@ -90,12 +90,8 @@ def _derivative(outputs, n):
 
     def gradients(tensors, create_graph):
         xs, seeds = tensors[:n], tensors[n:]
-        total = Tensor(0.0)
-        for y, v in zip(outputs(xs, True), seeds, strict=True):
-            total = total + (y * v).sum()
-        if not total.requires_grad:  # a constant function
-            return [Tensor(np.zeros(x.shape)) for x in xs]
-        return list(grad(total, xs, create_graph=create_graph))
+        total = sum((y * v).sum() for y, v in zip(outputs(xs, True), seeds, strict=True))
+        return grad(total, xs, create_graph=create_graph)
 
     return gradients
 

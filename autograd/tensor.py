@@ -86,9 +86,9 @@ class Tensor:
         """
         gradients, leaves = _walk(self, gradient, create_graph=False)
         for leaf in leaves:  # all at once, at the end: an error on the way has changed nothing
-            g = gradients.pop(id(leaf), None)
-            if g is not None:  # a copy, for g may be shared with another leaf or the caller
-                leaf.grad = np.array(g) if leaf.grad is None else np.asarray(leaf.grad + g)
+            g = gradients.pop(id(leaf))
+            # a copy, for g may be shared with another leaf or the caller
+            leaf.grad = np.array(g) if leaf.grad is None else np.asarray(leaf.grad + g)
 
     # NumPy's functions and operators on Tensors run the op of the same name.
 
@@ -127,22 +127,22 @@ class Tensor:
     # Comparisons are constant almost everywhere: plain boolean arrays.
 
     def __eq__(self, other):
-        return self.data == _array(other)
+        return self.data == other
 
     def __ne__(self, other):
-        return self.data != _array(other)
+        return self.data != other
 
     def __lt__(self, other):
-        return self.data < _array(other)
+        return self.data < other
 
     def __le__(self, other):
-        return self.data <= _array(other)
+        return self.data <= other
 
     def __gt__(self, other):
-        return self.data > _array(other)
+        return self.data > other
 
     def __ge__(self, other):
-        return self.data >= _array(other)
+        return self.data >= other
 
     __hash__ = object.__hash__
 
@@ -281,13 +281,12 @@ def _walk(output: Tensor, gradient: Any, create_graph: bool, inputs: Sequence[Te
     step = _trace_node if create_graph else _pull_node
     if type(_mode.recording) is not bool:
         step = _mode.recording.watched(step)
-    while nodes and nodes[-1]._vjp is not None:
+    while nodes[-1]._vjp is not None:  # the oldest are leaves
         node = nodes.pop()
-        g = gradients.pop(id(node), None)
+        g = gradients.pop(id(node))
         if id(node) in wanted:
             kept[id(node)] = g
-        if g is not None:
-            step(node, g, gradients)
+        step(node, g, gradients)
     return gradients | kept, nodes
 
 
@@ -298,7 +297,7 @@ def _collect(output):
             "backward on a tensor without a graph: nothing it was computed from has "
             "requires_grad=True (or it was computed under no_grad(), or detached)"
         )
-    nodes, seen = [output], {id(output)}
+    nodes, seen = [output], set()
     for node in nodes:  # the list grows while it is read
         if node._vjp is _USED:
             raise ValueError(

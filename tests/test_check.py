@@ -95,6 +95,13 @@ def test_wrong_gradients_are_caught(fn, message):
         check_gradients(fn, X)
 
 
+def test_a_vjp_that_loses_its_cotangent():
+    fn = wrong(lambda g, x: (Tensor(g.data) if isinstance(g, Tensor) else g) * 2 * x)
+    check_gradients(fn, X, order=1)
+    with pytest.raises(AssertionError, match=r"order 2, cotangent 0 of order 1, entry \(0, 0\)"):
+        check_gradients(fn, X)
+
+
 def test_only_when_broadcast():
     @op
     def sawtooth(x, y):

@@ -124,6 +124,72 @@ def test_gradients_accumulate_over_backwards():
     np.testing.assert_array_equal(first, [2, 4])  # the array handed out stays as it was
 
 
+def test_gradients_of_numbers_stay_arrays():
+    x = leaf(2.0)
+    for expected in (3, 6):
+        (x * 3).backward()
+        assert type(x.grad) is np.ndarray and x.grad == expected
+
+
+def test_gradients_of_intermediates_are_freed():
+    refs, alive = [], []
+
+    @op
+    def sawtooth(x):
+        def vjp(g):
+            alive.append(sum(ref() is not None for ref in refs))
+            refs.append(weakref.ref(g))
+            return g * 2
+
+        return x * 1, (vjp,)
+
+    y = leaf(np.ones(3))
+    for _ in range(4):
+        y = sawtooth(y)
+    y.backward(np.ones(3))
+    assert max(alive) <= 1
+
+
+def test_a_gradient_can_be_differentiated_for_its_cotangent():
+    x, v = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    (gx,) = grad(x * x, x, v, create_graph=True)
+    np.testing.assert_array_equal(gx.data, [6, 16])
+    np.testing.assert_array_equal(grad(gx, v, np.ones(2))[0].data, [2, 4])
+    (x * 3).backward(v)
+    np.testing.assert_array_equal(x.grad, [9, 12])
+
+
+def test_in_place_steps_of_a_body_are_traced():
+    @op
+    def sawtooth(x, axis=-1):
+        p = x - x.max(axis=axis, keepdims=True)
+        p = np.exp(p, out=p)
+        p /= p.sum(axis=axis, keepdims=True)
+
+        def vjp(g):
+            gx = g * p
+            gx -= p * gx.sum(axis=axis, keepdims=True)
+            return gx
+
+        return p, (vjp,)
+
+    check_gradients(sawtooth, [[0.1, -1.0, 2.0], [1.0, 0.0, 0.5]], order=3)
+    t = leaf([1.0])
+    with pytest.raises(TypeError, match="write y ="):
+        np.exp(t, out=t)
+
+    @op
+    def fails(x):
+        if type(x) is Tensor:
+            raise RuntimeError("on Tensors")
+        return x * 1, (lambda g: g,)
+
+    with pytest.raises(RuntimeError, match="on Tensors"):
+        grad(fails(t), t, np.ones(1), create_graph=True)
+    with pytest.raises(TypeError, match="write y ="):
+        np.exp(t, out=t)
+
+
 def test_leaf_itself():
     x = leaf([[1.0]])
     x.backward()
@@ -371,6 +437,20 @@ def test_mixed_precision_gradients_come_back_in_their_own():
     assert (x.grad.dtype, y.grad.dtype) == (np.float32, np.float64)
 
 
+def test_the_incoming_gradient_takes_the_dtype_of_the_output():
+    x = leaf([1.0, 2.0], np.float32)
+    x.backward(np.ones(2))
+    assert x.grad.dtype == np.float32
+    seen = []
+
+    @op
+    def sawtooth(x):
+        return x * 1, (lambda g: seen.append(g.dtype) or g,)
+
+    sawtooth(x).backward(np.ones(2))
+    assert seen == [np.float32]
+
+
 def test_float16_stays():
     x = leaf([1.0, 2.0], np.float16)
     y = ag.softmax(x * 2).sum()
@@ -438,9 +518,21 @@ def test_constant_functions_give_plain_arrays():
     for made in (t > 0, t >= 0, t < 0, t <= 0, t == 1, t != 1, t > 0, np.sign(t), np.floor(t),
                  np.isfinite(t), np.zeros_like(t), np.argmax(t), np.greater(t, t)):  # fmt: skip
         assert isinstance(made, (np.ndarray, np.generic))
-    np.testing.assert_array_equal(t > 0, [True, False])
-    np.testing.assert_array_equal(t == Tensor([1.0, 0.0]), [True, False])
-    np.testing.assert_array_equal(t > [-2.0, 0.0], [True, False])
+    t = leaf([1.0, 2.0, 3.0])
+    for other in (2.0, [2.0] * 3, np.full(3, 2.0), Tensor(2.0), leaf(2.0)):
+        for made, expected in [
+            (t < other, "100"),
+            (t <= other, "110"),
+            (t > other, "001"),
+            (t >= other, "011"),
+            (t == other, "010"),
+            (t != other, "101"),
+        ]:
+            assert isinstance(made, np.ndarray) and made.dtype == bool
+            assert "".join(str(int(b)) for b in made) == expected
+    np.testing.assert_array_equal(np.array([0.0, 2.0, 4.0]) < t, [True, False, False])
+    assert bool(Tensor([[1.0]])) is True and bool(Tensor(0.0)) is False
+    t = leaf([1.0, -2.0])
     assert np.shape(t) == (2,) and np.ndim(t) == 1 and np.size(t) == 2 and len(t) == 2
     assert np.allclose(t, [1, -2])
 
@@ -470,7 +562,11 @@ def test_an_op_body_may_use_other_ops():
 
 
 def test_ops_take_numbers_lists_and_keywords():
-    assert ag.exp(0.0).item() == 1
+    assert ag.exp(0.0).item() == 1 and ag.sigmoid(0.0).item() == 0.5
+    np.testing.assert_allclose(ag.softmax([0.0, 0.0], -1).data, [0.5, 0.5])
+    np.testing.assert_allclose(ag.clip(x=leaf([1.0, 2.0]), min=1.5).data, [1.5, 2])
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        ag.exp()
     np.testing.assert_allclose(ag.softmax([0.0, 0.0]).data, [0.5, 0.5])
     assert ag.maximum(0, np.ones(2, np.float32)).dtype == np.float32
     x, w = leaf([[1.0, 2.0]]), leaf([1.0, 3.0])
@@ -487,9 +583,17 @@ def test_integer_tensors_are_constants():
     np.testing.assert_array_equal(w.grad, [1, 2])
 
 
+def test_constants_convert_to_arrays():
+    t = Tensor([1.0, 2.0])
+    assert np.shares_memory(np.asarray(t), t.data)
+    assert np.asarray(t, np.float32).dtype == np.float32
+    assert not np.shares_memory(np.array(t), t.data)
+
+
 def test_repr_and_item():
     assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.], dtype=float64)"
     assert repr(leaf(1.5, np.float32)) == "Tensor(1.5, dtype=float32, requires_grad=True)"
+    assert repr(Tensor([[1.0], [2.0]])) == "Tensor([[1.],\n        [2.]], dtype=float64)"
     assert Tensor(2.5).item() == 2.5
     assert [row.item() for row in Tensor([1, 2])] == [1, 2]
 

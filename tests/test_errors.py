@@ -98,6 +98,8 @@ MESSAGES = {
     "no vjp": (lambda: op(no_vjp)(ONES), TypeError, r"returned a ndarray, not \(value, vjp\)"),
     "vjp that is not in a tuple": (
         lambda: made_by(lambda g: g).backward(ONES), TypeError, r"returned a ndarray.*\(lambda g"),
+    "vjp of one entry that is not in a tuple": (
+        lambda: op(bare)(leaf(1)).backward(np.ones(1)), TypeError, "returned a ndarray"),
     "too few gradients": (
         lambda: made_by((lambda g: g,), n=2).backward(ONES), TypeError,
         r"gives 1 gradients, but its arguments \[0, 1\] need one"),
@@ -157,6 +159,10 @@ MESSAGES = {
 
 def no_vjp(x):
     return x * 2
+
+
+def bare(x):
+    return x * 2, lambda g: g * 2
 
 
 def exp(x):
