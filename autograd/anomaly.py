@@ -6,6 +6,7 @@ The engine calls `made` for every op it records and sends every step of backward
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
@@ -14,15 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, _mode
+from .tensor import Tensor, _data, _mode
 
 __all__ = ["detect_anomaly"]
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_LIBRARIES = (_HERE, os.path.join(os.path.dirname(_HERE), "nn"), os.path.dirname(np.__file__))
+_LIBRARIES = tuple(
+    os.path.join(folder, "")
+    for folder in (_HERE, os.path.join(os.path.dirname(_HERE), "nn"), os.path.dirname(np.__file__))
+)
 
 
-class detect_anomaly:
+@contextlib.contextmanager
+def detect_anomaly():
     """Inside of `with detect_anomaly():` the first nan or inf names its op and your line.
 
     Raises FloatingPointError for the op that made it, forward or backward, and ValueError when
@@ -40,40 +45,41 @@ class detect_anomaly:
 backward; sqrt was called in <doctest autograd.anomaly.detect_anomaly[1]>, line 2: \
 y = x.sqrt().sum()
     """
+    outer = _mode.recording
+    if outer is True:  # not under no_grad(), and not watched already
+        _mode.recording = _Watch()
+    try:
+        yield
+    finally:
+        _mode.recording = outer
 
-    def __enter__(self):
+
+class _Watch:
+    """What the engine calls instead of nothing."""
+
+    def __init__(self):
         self.notes: dict[int, Any] = {}  # by number of the node: its caller and its fingerprints
-        self.outer, _mode.recording = _mode.recording, self
-        return self
-
-    def __exit__(self, *error):
-        _mode.recording = self.outer
-        self.notes.clear()
 
     def made(self, out: Tensor) -> None:
         """Check a value that was just computed, and remember who did it with which arrays."""
         caller = _caller()
-        if not np.isfinite(out.data).all():
+        # What a body does inside (-inf where a mask is) is its own affair.
+        if not _mode.tracing and not np.isfinite(out.data).all():
             raise FloatingPointError(
                 f"{out._op.__name__} made {_first(out.data)}{_blame(out._args)}; it was called in "
                 f"{caller}"
             )
-        self.notes[out._number] = caller, [_fingerprint(x) for x in (*out._args, out)]
+        self.notes[out._number] = caller, _fingerprints(out)
 
     def watched(self, step):
         """A step of backward, checked before and after."""
 
         def checked(node, g, gradients):
             op, args = node._op.__name__, node._args
-            caller, before = self.notes.pop(node._number, ("code outside of detect_anomaly", None))
-            after = [_fingerprint(x) for x in (*args, node)]
-            for i in range(len(after)):
-                if before and before[i] != after[i]:
-                    what = f"argument {i}" if i < len(args) else "the value"
-                    raise ValueError(
-                        f"{what} of {op} was changed in place between forward and backward: its "
-                        f"gradient would be wrong; write to a copy. {op} was called in {caller}"
-                    )
+            note = self.notes.pop(node._number, None)
+            caller = note[0] if note else "code outside of detect_anomaly"
+            if note:
+                _check_unchanged(note[1], _fingerprints(node), op, caller)
             step(node, g, gradients)
             for i, x in enumerate(args):
                 gx = gradients.get(id(x)) if type(x) is Tensor else None
@@ -86,8 +92,27 @@ y = x.sqrt().sum()
         return checked
 
 
-def _data(x):
-    return x.data if type(x) is Tensor else x
+def _check_unchanged(before, after, op, caller):
+    for what, fingerprint in before.items():
+        if after[what] != fingerprint:
+            raise ValueError(
+                f"{what} of {op} was changed in place between forward and backward: its gradient "
+                f"would be wrong; write to a copy. {op} was called in {caller}"
+            )
+
+
+def _fingerprints(node):
+    """{name: checksum} of the arguments, the options and the value of a node."""
+    named = {f"argument {i}": x for i, x in enumerate(node._args)}
+    named |= {f"option {name}": x for name, x in node._kwargs.items()}
+    return {name: _fingerprint(x) for name, x in [*named.items(), ("the value", node)]}
+
+
+def _fingerprint(x):
+    if isinstance(x, (tuple, list)):  # of indices
+        return tuple(map(_fingerprint, x))
+    x = _data(x)
+    return zlib.crc32(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else None
 
 
 def _first(array):
@@ -101,11 +126,6 @@ def _blame(args):
         if isinstance(x, (float, np.ndarray)) and not np.isfinite(x).all():
             return f" of argument {i}, which has {_first(np.asarray(x))} already"
     return " of finite arguments"
-
-
-def _fingerprint(x):
-    x = _data(x)
-    return zlib.crc32(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else None
 
 
 def _caller():

@@ -11,6 +11,7 @@ Read `Tensor`, `op` and `_walk`, in this order; then ops.py, which is made of no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -69,6 +70,7 @@ class Tensor:
     ndim = property(lambda self: self.data.ndim)
     dtype = property(lambda self: self.data.dtype)
     size = property(lambda self: self.data.size)
+    is_leaf = property(lambda self: self._op is None)  # made by hand, not by an op
 
     def item(self) -> float:
         """The only entry, as a Python number."""
@@ -106,7 +108,9 @@ class Tensor:
         return _op_for(ufunc)(*inputs, **kwargs)
 
     def __array_function__(self, func, types, args, kwargs):
-        return _op_for(func)(*args, **kwargs)
+        op = _op_for(func)
+        args, kwargs = _as_keywords(func, args, kwargs)
+        return op(*args, **kwargs)
 
     def __array__(self, dtype=None, copy=None):
         if self.requires_grad:
@@ -157,6 +161,9 @@ class Tensor:
     def __len__(self):
         return len(self.data)
 
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))  # len() refuses 0-d
+
     def __repr__(self):
         flag = ", requires_grad=True" if self.requires_grad else ""
         text = np.array2string(self.data, separator=", ", prefix="Tensor(")
@@ -191,19 +198,22 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
     def call(*args, **kwargs):
         if kwargs:
             args, kwargs = _positional(function, args, kwargs)
-        arrays, found, requires_grad = [], False, False
+        arrays, found, requires_grad, loose = [], False, False, False
         for x in args:
             if type(x) is Tensor:
                 found = True
                 if x.requires_grad:
                     requires_grad = True
                 x = x.data
-            elif isinstance(x, (np.generic, ndarray)) and not x.ndim:
-                x = x.item()  # as weak as a Python number: float32 stays float32
+            elif type(x) is not ndarray or not x.ndim:
+                x, loose = _constant(x), True
             arrays.append(x)
         if not found:
-            arrays = _constants(args)
-        result = function(*arrays, **kwargs)
+            arrays = _without_tensors(args)
+        try:
+            result = function(*arrays, **kwargs)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explain(error, call, arrays) from error
         if type(result) is not tuple or len(result) != 2:
             raise TypeError(
                 f"op {call.__name__} returned a {type(result).__name__}, not (value, vjp): end "
@@ -215,6 +225,15 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
         out.grad = None
         recording = requires_grad and _mode.recording
         if recording:
+            if out.data.dtype.kind != "f":
+                raise TypeError(
+                    f"op {call.__name__} turned a tensor that requires gradients into dtype "
+                    f"{out.dtype}: gradients are real numbers; use t.data for a constant"
+                )
+            if loose:  # what the vjp saw is what the body shall see again on Tensors
+                args = tuple(
+                    x if type(x) is Tensor else a for x, a in zip(args, arrays, strict=True)
+                )
             out.requires_grad = True
             out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
             out._number = number(_numbers)
@@ -245,6 +264,7 @@ def _register(call: Callable) -> Callable:
 
 def _positional(function, args, kwargs):
     """Tensors given by keyword moved to their positions, where the graph sees them."""
+    kwargs = {name: _constant(x) if isinstance(x, np.generic) else x for name, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
@@ -258,15 +278,36 @@ def _positional(function, args, kwargs):
     return args, kwargs
 
 
-def _constants(args):
-    """Arguments without a Tensor among them: the first may be a list or a number."""
+def _constant(x):
+    """NumPy's numbers as weak as Python's, so that float32 stays float32; lists as arrays."""
+    if isinstance(x, (np.generic, ndarray)) and not x.ndim:
+        return x.item()
+    return np.asarray(x) if type(x) is list and x else x
+
+
+def _without_tensors(args):
+    """Arguments without a Tensor among them: the first may be a number."""
     if not args or (len(args) > 1 and isinstance(args[0], (int, float))):
         return args
     return [np.asarray(args[0]), *args[1:]]
 
 
+def _explain(error, call, arrays):
+    """An error from the body of an op, with the op, the shapes it was given, and its rule."""
+    if type(error) not in (ValueError, TypeError, IndexError, np.exceptions.AxisError):
+        return error
+    if hasattr(error, "explained"):
+        return error
+    shapes = ", ".join(str(x.shape) for x in arrays if isinstance(x, ndarray))
+    rule = (call.__doc__ or "").strip().partition("\n")[0]
+    text = f"{call.__name__} of shapes {shapes}: {error}" + (rule and f" ({rule})")
+    explained = type(error)(text)
+    explained.explained = True
+    return explained
+
+
 def _array(x):
-    return x.data if type(x) is Tensor else np.asarray(x)
+    return np.asarray(_data(x))
 
 
 def _walk(output: Tensor, gradient: Any, create_graph: bool, inputs: Sequence[Tensor] = ()):
@@ -337,12 +378,16 @@ def _pull_node(node, g, gradients):
 
 def _trace_node(node, g, gradients):
     """The body once more, on Tensors: its vjp is then made of ops and recorded itself."""
-    outer, _mode.tracing = _mode.tracing, True
+    outer = _mode.tracing, _mode.recording
+    _mode.tracing, _mode.recording = True, _mode.recording or True
+    args = [  # indices, targets and masks are for NumPy
+        x.data if type(x) is Tensor and x.dtype.kind != "f" else x for x in node._args
+    ]
     try:
-        _, vjp = node._op.traceable(*node._args, **node._kwargs)
+        _, vjp = node._op.traceable(*args, **node._kwargs)
         _pull(node._op, vjp, node._args, g, gradients, Tensor)
     finally:
-        _mode.tracing = outer
+        _mode.tracing, _mode.recording = outer
 
 
 def _pull(call, vjp, args, g, gradients, kind):
@@ -406,6 +451,11 @@ def _fit(call, gx, x, g, kind):
             f"shape {x.shape}: it must have that shape, or one it broadcasts to"
         )
     if gx.dtype != x.dtype:
+        if x.dtype.kind != "f":
+            raise TypeError(
+                f"an argument of {call.__name__} requires gradients and has dtype {x.dtype}: "
+                "gradients are real numbers; make it with dtype=float"
+            )
         if g.dtype == x.dtype:  # otherwise the op has promoted its arguments, and that is fine
             raise TypeError(
                 f"the vjp of {call.__name__} turns {g.dtype} into {gx.dtype}: look for NumPy "
@@ -449,7 +499,8 @@ def grad(
                  for x, g in zip(inputs, results, strict=True))  # fmt: skip
 
 
-class no_grad:
+@contextlib.contextmanager
+def no_grad():
     """Record nothing inside: `with no_grad(): ...` or `@no_grad()`, for this thread.
 
     >>> x = Tensor(3.0, requires_grad=True)
@@ -458,26 +509,17 @@ class no_grad:
     >>> y.requires_grad
     False
     """
-
-    def __enter__(self):
-        self.outer, _mode.recording = _mode.recording, False
-
-    def __exit__(self, *error):
-        _mode.recording = self.outer
-
-    def __call__(self, function):
-        @functools.wraps(function)
-        def wrapped(*args, **kwargs):
-            with no_grad():
-                return function(*args, **kwargs)
-
-        return wrapped
+    outer, _mode.recording = _mode.recording, False
+    try:
+        yield
+    finally:
+        _mode.recording = outer
 
 
 # NumPy functions whose derivative is zero wherever it exists: they see the arrays.
 _CONSTANT = frozenset(
     """all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like equal
-    flatnonzero floor full_like greater greater_equal isclose isfinite isinf isnan less less_equal
+    flatnonzero floor greater greater_equal isclose isfinite isinf isnan less less_equal
     logical_and logical_not logical_or may_share_memory ndim nonzero not_equal ones_like
     result_type rint shape shares_memory sign signbit size trunc zeros_like""".split()
 )
@@ -489,7 +531,7 @@ def _op_for(function):
     name = function.__name__
     if name in _CONSTANT:
         return lambda *args, **kwargs: function(
-            *(x.data if type(x) is Tensor else x for x in args), **kwargs
+            *map(_data, args), **{key: _data(x) for key, x in kwargs.items()}
         )
     found = _registry.get(_ALIASES.get(name, name))
     if found is None:
@@ -499,3 +541,31 @@ def _op_for(function):
             f"np.{name} will find it, or pass t.data if a constant is what you want"
         )
     return found
+
+
+def _data(x):
+    return x.data if type(x) is Tensor else x
+
+
+@functools.cache
+def _signature(function):
+    try:
+        return inspect.signature(function)
+    except ValueError:  # written in C
+        return None
+
+
+def _as_keywords(function, args, kwargs):
+    """A call in NumPy's order of arguments as (first, options), without what is left at default."""
+    signature = _signature(function)
+    if signature is None or function.__name__ in _CONSTANT:
+        return args, kwargs
+    (_, first), *rest = signature.bind(*args, **kwargs).arguments.items()
+    given = {}
+    for name, value in rest:
+        parameter = signature.parameters[name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= value
+        elif value is not parameter.default:
+            given[name] = value
+    return (first,), given

@@ -1,12 +1,15 @@
 """detect_anomaly names the op and the line."""
 
+import os
+
 import numpy as np
 import pytest
 
 import autograd as ag
 import tinygpt
-from autograd import Tensor, detect_anomaly, grad, no_grad
+from autograd import Tensor, anomaly, detect_anomaly, grad, no_grad
 from autograd import tensor as engine
+from nn import functional as F
 
 
 def leaf(*values):
@@ -85,6 +88,45 @@ def test_a_value_changed_that_nobody_used_as_an_argument():
             y.backward(np.ones(1))
 
 
+def test_options_and_indices_are_watched():
+    low, index = np.array([0.0, 0.0]), np.array([0, 1])
+    for made, array in [
+        (lambda: ag.clip(leaf(1.0, 2.0), min=low), low),
+        (lambda: leaf(1.0, 2.0)[index, None], index),
+    ]:
+        with detect_anomaly():
+            y = made()
+            array[:] = 0
+            array[0] = 1
+            with pytest.raises(ValueError, match="was changed in place"):
+                y.backward(np.ones(y.shape))
+
+
+def test_masks_inside_of_an_op_are_no_anomaly():
+    x = Tensor(np.ones((3, 2)), requires_grad=True)
+    with detect_anomaly():
+        y = F.attention(x, x, x, causal=True)
+        (g,) = grad(y, x, np.ones((3, 2)), create_graph=True)
+        g.sum().backward()
+    assert np.isfinite(x.grad).all()
+
+
+def test_nested_and_under_no_grad():
+    x = leaf(1.0)
+    with detect_anomaly():
+        with detect_anomaly():
+            y = x * x
+        y.data[0] = 9
+        with pytest.raises(ValueError, match="changed in place"):
+            y.backward(np.ones(1))
+    with no_grad(), detect_anomaly():
+        assert not (x * x).requires_grad
+
+
+def test_files_beside_the_packages_are_user_code():
+    assert all(folder.endswith(os.sep) for folder in anomaly._LIBRARIES)
+
+
 def test_an_array_constant_changed():
     c = np.ones(2)
     with detect_anomaly():
@@ -122,8 +164,9 @@ def test_graphs_made_outside_are_checked_too():
 
 def test_it_ends_with_the_block():
     assert engine._mode.recording is True
-    with detect_anomaly() as watch:
-        assert engine._mode.recording is watch
+    with detect_anomaly():
+        watch = engine._mode.recording
+        assert type(watch) is not bool
         with no_grad():
             assert engine._mode.recording is False
         assert engine._mode.recording is watch
