@@ -1,7 +1,7 @@
 """Module: an object with parameters, found by walking its attributes.
 
-There is nothing to register and no __init__ to call: a Tensor, a Module or a list of them that
-is an attribute belongs to the module, and its name is the path of attributes that leads to it.
+There is nothing to register and no __init__ to call: a Tensor, a Module, or a list or dict of
+them that is an attribute belongs to the module, and its name is the path that leads to it.
 Next to read: functional.py.
 """
 
@@ -33,10 +33,8 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(path, Tensor) in the order of assignment; a Tensor met twice (tied) counts once."""
-        seen = set()
-        for name, value in _walk(self, ""):
-            if type(value) is Tensor and id(value) not in seen:
-                seen.add(id(value))
+        for name, value in _walk(self, "", {id(self)}):
+            if type(value) is Tensor and value.is_leaf:  # not a result that was kept
                 yield name, value
 
     def parameters(self) -> list[Tensor]:
@@ -45,7 +43,8 @@ class Module:
 
     def modules(self) -> list[Module]:
         """The module itself and all below it."""
-        return [self, *(value for _, value in _walk(self, "") if isinstance(value, Module))]
+        below = (value for _, value in _walk(self, "", {id(self)}))
+        return [self, *(value for value in below if isinstance(value, Module))]
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """{path: array}: the arrays themselves, so copy them to keep what they hold now."""
@@ -66,8 +65,9 @@ class Module:
         ]
         if problems:
             raise ValueError("these weights do not fit this model: " + "; ".join(problems))
+        arrays = {name: np.asarray(state[name], p.dtype) for name, p in own.items()}
         for name, parameter in own.items():
-            parameter.data[...] = state[name]
+            parameter.data[...] = arrays[name]
 
     def train(self, training: bool = True) -> Module:
         """Set `training` here and below: dropout is active while it is true."""
@@ -81,17 +81,23 @@ class Module:
 
     def to(self, dtype: Any) -> Module:
         """Convert all parameters, in place, to another floating-point dtype."""
+        if np.dtype(dtype).kind != "f":
+            raise TypeError(f"Module.to({np.dtype(dtype)}): parameters are floating-point numbers")
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
             parameter.grad = None
         return self
 
 
-def _walk(value, path):
-    """All attributes and list entries below `value`, with their paths."""
-    children = vars(value) if isinstance(value, Module) else dict(enumerate(value))
+def _walk(value, path, seen):
+    """All attributes and entries below `value`, each once, with the path that leads there first."""
+    if isinstance(value, (list, tuple)):
+        children = dict(enumerate(value))
+    else:
+        children = vars(value) if isinstance(value, Module) else value
     for key, child in children.items():
-        name = f"{path}{key}"
-        yield name, child
-        if isinstance(child, (Module, list, tuple)):
-            yield from _walk(child, f"{name}.")
+        if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
+            seen.add(id(child))
+            yield f"{path}{key}", child
+            if not isinstance(child, Tensor):
+                yield from _walk(child, f"{path}{key}.", seen)

@@ -170,6 +170,25 @@ def test_steep_functions_do_not_raise_false_alarms():
         check_gradients(lambda x: ag.log(x) + 0.001 * (ag.log(x) - ag.log(x.data)), [1e-3])
 
 
+def test_near_the_edge_of_a_domain():
+    check_gradients(ag.log, [1e-6])
+    check_gradients(ag.sqrt, [1e-6])
+    check_gradients(ag.norm, [1e-6, 1e-6], order=1)
+    check_gradients(ag.sin, [1e6])
+    with pytest.raises(AssertionError, match="edge of its domain"):
+        check_gradients(lambda x: ag.log(x) + 0.001 * ag.log(x) - 0.001 * ag.log(x.data), [1e-6])
+
+
+def test_small_functions_are_held_to_small_tolerances():
+    def scaled(factor, scale):
+        return lambda x: wrong(lambda g, x: g * factor * scale * x, lambda x: scale * x * x)(x)
+
+    for scale in (1e-6, 1e-9, 1e-30):
+        check_gradients(scaled(2, scale), X)
+        with pytest.raises(AssertionError, match="order 1"):
+            check_gradients(scaled(2.002, scale), X)
+
+
 def test_the_arguments_are_not_changed():
     x = X.copy()
     x.setflags(write=False)

@@ -67,6 +67,28 @@ def test_a_tied_tensor_counts_once():
     assert model.again is model.first.weight and not model.again.data.any()
 
 
+def test_dicts_cycles_and_kept_results():
+    model = Pair(RNG(0))
+    model.heads = {"a": nn.Linear(2, 2, RNG(0))}
+    model.first.parent = model
+    model.last = model(Tensor(np.ones((1, 3), np.float32)))
+    names = [name for name, _ in model.named_parameters()]
+    assert names[-2:] == ["heads.a.weight", "heads.a.bias"] and len(names) == 8
+    assert len(model.modules()) == 5
+    with pytest.raises(TypeError, match="floating-point"):
+        model.to(int)
+
+
+def test_a_load_that_fails_changes_nothing():
+    model = Pair(RNG(0))
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    state = {name: array + 1 for name, array in before.items()} | {"frozen": np.array(["a", "b"])}
+    with pytest.raises(ValueError, match="could not convert"):
+        model.load_state_dict(state)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
 def test_load_names_every_problem():
     model = Pair(RNG(0))
     state = {name: array + 1 for name, array in model.state_dict().items()}

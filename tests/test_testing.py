@@ -167,6 +167,12 @@ def test_right_ops_pass(maker, fn):
     maker(fn)()
 
 
+def test_several_outputs_and_integers():
+    check_op(ag.split, np.arange(4.0), indices_or_sections=2)
+    with pytest.raises(TypeError, match="argument 0 has dtype int64"):
+        check_op(ag.exp, np.arange(3))
+
+
 def test_options_and_order_reach_the_op():
     check_op(ag.sum, np.ones((2, 3)), axis=1, keepdims=True)
     check_op(at_order_2, np.ones(2), order=1)
