@@ -120,8 +120,8 @@ def _require(config, names, low, below=math.inf):
     for name in names.split():
         value = getattr(config, name)
         if not low <= value < below:  # nan is not
-            limit = f" and below {below}" if below < math.inf else ""
-            raise ValueError(f"{name} must be at least {low}{limit}, got {value}")
+            limit = f"below {below}" if below < math.inf else "finite"
+            raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
 
 
 @dataclass
@@ -225,15 +225,17 @@ class TinyGPT(nn.Module):
         rows = np.atleast_2d(ids)
         done = np.zeros(len(rows), dtype=bool)
         was_training, _ = self.training, self.eval()
-        for _ in range(max_new_tokens):
-            logits = self(rows[:, -self.config.block_size :]).data[:, -1]  # (B, V)
-            new = np.array([sample(row, temperature, top_k, top_p, rng) for row in logits])
-            new[done] = 0 if stop is None else stop
-            rows = np.concatenate([rows, new[:, None]], axis=1)
-            done |= stop is not None and new == stop
-            if done.all():
-                break
-        self.train(was_training)
+        try:
+            for _ in range(max_new_tokens):
+                logits = self(rows[:, -self.config.block_size :]).data[:, -1]  # (B, V)
+                new = np.array([sample(row, temperature, top_k, top_p, rng) for row in logits])
+                new[done] = 0 if stop is None else stop
+                rows = np.concatenate([rows, new[:, None]], axis=1)
+                done |= stop is not None and new == stop
+                if done.all():
+                    break
+        finally:
+            self.train(was_training)
         return rows if ids.ndim == 2 else rows[0]
 
 
@@ -259,6 +261,8 @@ def sample(
 
     Only the top_k likeliest are eligible, and of those the fewest that hold probability top_p.
     """
+    if not np.isfinite(logits).any() or np.isnan(logits).any():
+        raise ValueError("the model gives nan: its training has diverged")
     if temperature == 0:
         return int(logits.argmax())
     order = np.argsort(-logits, kind="stable")[:top_k]  # likeliest first
@@ -323,8 +327,7 @@ def train(
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
                 raise ValueError(
-                    f"the loss became {losses[-1]} at iteration {i}: try a smaller "
-                    "--learning-rate, or --grad-clip 1"
+                    f"the loss became {losses[-1]} at iteration {i}: try a smaller learning rate"
                 )
             optimizer.step()
             bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
@@ -403,7 +406,10 @@ def load(directory: Path) -> tuple[TinyGPT, WordTokenizer | CharTokenizer]:
         config, vocabulary = json.loads(header["config"]), json.loads(header["tokenizer"])
         model = TinyGPT(GPTConfig(**config), np.random.default_rng(0))
         model.load_state_dict(arrays)
-        return model, TOKENIZERS[vocabulary["kind"]](vocabulary["tokens"])
+        tokenizer = TOKENIZERS[vocabulary["kind"]](vocabulary["tokens"])
+        if tokenizer.vocab_size != model.config.vocab_size:
+            raise ValueError(f"{tokenizer.vocab_size} tokens in it, {model.config.vocab_size} used")
+        return model, tokenizer
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a model written by tinygpt.py ({error!r})") from error
 
@@ -411,7 +417,7 @@ def load(directory: Path) -> tuple[TinyGPT, WordTokenizer | CharTokenizer]:
 def read_text(path: str) -> str:
     """A text file, in UTF-8. Raises ValueError naming what is wrong with it."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -526,6 +532,8 @@ def keep_best(model, tokenizer, validation, config, directory):
     def evaluate(iteration):
         model.eval()
         loss = float(np.mean([model.loss(*batch).item() for batch in batches]))
+        if not math.isfinite(loss):  # before anything is saved
+            raise ValueError(f"the validation loss became {loss}: try a smaller learning rate")
         if all(loss < before for _, before in evaluations):
             save(directory, model, tokenizer)
         evaluations.append((iteration, loss))
@@ -542,6 +550,10 @@ def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model."""
     _check_sampling(args.max_new_tokens, args.temperature, args.top_k, args.top_p)
     model, tokenizer = load(Path(args.dir))
+    rng = np.random.default_rng(args.seed)
+    if args.prompt is None:  # any token to begin with
+        words = tokenizer.tokens[END + 1 :] if tokenizer.kind == "word" else tokenizer.tokens
+        args.prompt = str(rng.choice(words))
     ids = tokenizer.encode(args.prompt)
     if not ids:
         raise ValueError("the prompt is empty: give --prompt at least one word or character")
@@ -550,7 +562,7 @@ def run_generate(args: argparse.Namespace) -> None:
         print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
     generated = model.generate(
         ids, args.max_new_tokens, args.temperature, args.top_k, args.top_p,
-        END if tokenizer.kind == "word" else None, np.random.default_rng(args.seed),
+        END if tokenizer.kind == "word" else None, rng,
     )  # fmt: skip
     print(tokenizer.decode(generated))
 
@@ -597,7 +609,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("generate", help="continue a prompt").add_argument
     add("dir", metavar="DIR", help="the --out-dir of a training")
-    add("--prompt", default="\n", help="the text to continue (default: a line break)")
+    add("--prompt", metavar="TEXT", help="the text to continue (default: a token at random)")
     add("--max-new-tokens", type=int, default=300, metavar="N", help="(default 300)")
     add("--temperature", type=float, default=0.8, metavar="T", help="0: likeliest (default 0.8)")
     add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
@@ -608,6 +620,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     args = parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
+        sys.stdout.reconfigure(errors="replace")
     try:
         if args.command == "train":
             run_train(args)
@@ -619,7 +633,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ntinygpt.py: stopped", file=sys.stderr)
+        print("\ntinygpt.py: stopped; what was saved before stays", file=sys.stderr)
         sys.exit(130)
 
 

@@ -130,7 +130,7 @@ def test_no_position_sees_the_future():
     ("changes", "message"),
     [
         ({"n_embd": 10, "n_head": 4}, "n_embd 10 cannot be divided among n_head 4.*such as 12"),
-        ({"n_layer": 0}, "n_layer must be at least 1, got 0"),
+        ({"n_layer": 0}, "n_layer must be at least 1 and finite, got 0"),
         ({"vocab_size": 0}, "vocab_size must be at least 1"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": math.nan}, "dropout must be at least 0 and below 1, got nan"),
@@ -285,7 +285,10 @@ def test_the_best_model_is_kept(tmp_path):
 
 @pytest.mark.parametrize("tie_weights", [True, False])
 def test_save_and_load(tmp_path, tie_weights):
-    model, tokenizer = small(tie_weights=tie_weights, bias=True), WordTokenizer().fit("a b c")
+    model, tokenizer = (
+        small(tie_weights=tie_weights, bias=True),
+        WordTokenizer().fit("a b c d e f g"),
+    )
     tinygpt.save(tmp_path, model, tokenizer)
     loaded, again = tinygpt.load(tmp_path)
     assert loaded.config == model.config and again.tokens == tokenizer.tokens
@@ -364,6 +367,36 @@ def test_training_reports(tmp_path, capsys):
     assert "window 8, stride 8" in out
 
 
+def test_generate_without_a_prompt(trained, capsys):
+    tinygpt.main(["generate", str(trained), "--seed", "1", "--max-new-tokens", "5"])
+    assert len(capsys.readouterr().out) == 7
+
+
+def test_a_diverged_training_keeps_the_model_before_it(trained, tmp_path, capsys):
+    for name in ("text.txt", "model.safetensors"):
+        shutil.copy(trained / name, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    capsys.readouterr()
+    arguments = ["train", str(tmp_path / "text.txt"), "--out-dir", str(tmp_path), *FLAGS]
+    with pytest.raises(SystemExit) as stop, np.errstate(all="ignore"):
+        tinygpt.main([*arguments, "--learning-rate", "1e30", "--grad-clip", "0"])
+    assert stop.value.code == 2
+    assert "try a smaller learning rate" in capsys.readouterr().err
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_nan_logits_are_named():
+    with pytest.raises(ValueError, match="training has diverged"):
+        tinygpt.sample(np.array([0.0, np.nan]), 1.0, None, None, RNG(0))
+
+
+def test_a_failed_generation_leaves_training_on():
+    model = small()
+    with pytest.raises(IndexError):
+        model.generate([99], 1)
+    assert model.training
+
+
 def test_words_on_the_command_line(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
@@ -385,13 +418,18 @@ def test_words_on_the_command_line(tmp_path, capsys):
         (b"short text", "", "too short: its last tenth.*has 1 tokens and --block-size 64 needs 65"),
         (b"caf\xe9 " * 999, "", r"not UTF-8 text \(byte 3\).*iconv"),
         (TEXT.encode(), "--n-embd 10 --n-head 4", "n_embd 10 cannot be divided among n_head 4"),
-        (TEXT.encode(), "--n-layer 0", "n_layer must be at least 1, got 0"),
+        (TEXT.encode(), "--n-layer 0", "n_layer must be at least 1 and finite, got 0"),
         (TEXT.encode(), "--max-iters 0", "max_iters must be at least 1"),
         (TEXT.encode(), "--max-iters 1.5", "argument --max-iters: invalid int value: '1.5'"),
         (TEXT.encode(), "--dropout 2", "dropout must be"),
-        (TEXT.encode(), "--block-size -3", "block_size must be at least 1, got -3"),
-        (TEXT.encode(), "--learning-rate -1", "learning_rate must be at least 0, got -1"),
+        (TEXT.encode(), "--block-size -3", "block_size must be at least 1 and finite, got -3"),
+        (
+            TEXT.encode(),
+            "--learning-rate -1",
+            "learning_rate must be at least 0 and finite",
+        ),
         (TEXT.encode(), "--seed -1", "seed must be at least 0"),
+        (TEXT.encode(), "--learning-rate inf", "at least 0 and finite, got inf"),
         (TEXT.encode(), "--tokenizer bpe", "invalid choice: 'bpe'"),
     ],
 )
@@ -446,6 +484,10 @@ def test_directories_that_hold_no_model(trained, tmp_path, capsys):
     header["config"] = json.dumps({**json.loads(header["config"]), "n_layer": 2})
     nn.checkpoint.save_arrays(tmp_path / "model.safetensors", arrays, header)
     assert "missing: blocks.1" in refused(capsys, "generate", tmp_path)
+    arrays, header = nn.checkpoint.load_arrays(trained / "model.safetensors")
+    header["tokenizer"] = json.dumps({"kind": "char", "tokens": ["a"]})
+    nn.checkpoint.save_arrays(tmp_path / "model.safetensors", arrays, header)
+    assert "1 tokens in it, 22 used" in refused(capsys, "generate", tmp_path)
 
 
 def test_unknown_commands(capsys):
