@@ -86,7 +86,7 @@ REDUCED = [
     ]
     for keepdims in (False, True)
 ] + [cases((2, 3)), cases((2, 3), axis=0), cases((3, 1, 2), keepdims=True)]  # fmt: skip
-AXIS = [cases((2, 3))] + [
+AXIS = [cases((2, 3)), cases((2, 3, 4))] + [
     cases(s, axis=axis)
     for s, axis in [
         ((3, 4), -1), ((3, 4), 0), ((3, 3), 0), ((3, 3), 1), ((2, 3, 4), 1), ((2, 3, 4), -2),
@@ -163,7 +163,8 @@ INDICES = [
     ((5,), np.array([], dtype=int)), ((4, 3), np.array([1, 1, 3, -3])), ((4, 3), [2, 2]),
     ((3, 4), (np.array([0, 0, 2]), np.array([1, 1, -1]))),
     ((3, 4), (np.array([[0], [2]]), np.array([3, 3]))),
-    ((3, 4), (slice(None), np.array([0, 0, 1]))), ((3, 4), (np.array([1, 1]), slice(1, 3))),
+    ((3, 4), (slice(None), np.array([0, 0, 1]))), ((3, 3), (slice(None), np.array([0, 0, 1]))),
+    ((3, 4), (np.array([1, 1]), slice(1, 3))),
     ((2, 3, 4), (np.array([0, 0]), slice(None), np.array([2, 2]))),
     ((2, 3, 4), (Ellipsis, np.array([3, 3, 0]))), ((2, 3, 4), (0, slice(None), np.array([1, 1]))),
     ((2, 3, 4), (np.array([1, 1]), None, slice(None, None, 2), 0)),
@@ -326,13 +327,13 @@ _ALL = [
         [cases((2, 3), (1, 3), axis=0), cases((2, 3), (2, 1), (2, 2), axis=-1),
          cases((3,), axis=0), cases((2, 3), (4,), axis=None), cases((0, 3), (2, 3), axis=0),
          cases((3, 3), (3, 3), axis=1)],
-        call=lambda *xs, axis=0: ag.concatenate(xs, axis=axis),
+        call=lambda *xs, **options: ag.concatenate(xs, **options),
     ),
     record(
         "stack", lambda *xs, axis=0: np.stack(xs, axis=axis),
         [cases((2, 3), (2, 3), axis=a) for a in (0, 1, -1)]
         + [cases((), (), ()), cases((3,)), cases((2, 3), (2, 3)), cases((2, 2), (2, 2))],
-        call=lambda *xs, axis=0: ag.stack(xs, axis=axis),
+        call=lambda *xs, **options: ag.stack(xs, **options),
     ),
     record(
         "split",
@@ -356,7 +357,8 @@ _ALL = [
     record(
         "scatter", c_scatter,
         [cases(np.zeros(s)[i].shape, index=i, shape=s) for s, i in INDICES]
-        + [cases((), index=[1, 1, 2], shape=(4,)), cases((3,), index=[0, 0], shape=(2, 3))],
+        + [cases((), index=[1, 1, 2], shape=(4,)), cases((3,), index=[0, 0], shape=(2, 3)),
+           cases((2,), index=[0, 0], shape=(3, 2)), cases((2,), index=[0, 0], shape=(3, 2, 2))],
     ),
     record(
         "take", np.take,
@@ -364,11 +366,13 @@ _ALL = [
          cases((3, 3), indices=[[0, 1], [1, 1]], axis=1), cases((3, 4), indices=1, axis=-1)],
     ),
     record(
-        "take_along_axis", np.take_along_axis,
+        "take_along_axis",
+        lambda x, indices, axis=-1: np.take_along_axis(x, indices, axis),
         [cases((3, 4), indices=np.array([[0, 0], [3, 1], [-1, -1]]), axis=1),
          cases((3, 3), indices=np.array([[0, 0, 2]]), axis=0),
          cases((2, 3), indices=np.array([5, 5, 0]), axis=None),
-         cases((2, 3, 2), indices=np.zeros((2, 1, 2), int), axis=-2)],
+         cases((2, 3, 2), indices=np.zeros((2, 1, 2), int), axis=-2),
+         cases((2, 2, 3), indices=np.array([[[0, 2]], [[1, 1]]]))],
     ),
     # nn.functional
     record(
@@ -396,7 +400,8 @@ _ALL = [
         "cross_entropy", c_cross_entropy,
         [cases((3, 4), targets=np.array([0, 3, 3])), cases((4,), targets=np.array(2)),
          cases((2, 3, 4), targets=np.array([[0, 1, 2], [3, 3, 0]]), ignore_index=3),
-         cases((3, 3), targets=np.array([1, 1, 1]), ignore_index=1)],
+         cases((3, 3), targets=np.array([1, 1, 1]), ignore_index=1),
+         cases((2, 1), targets=np.array([0, -100]))],
     ),
     record(
         "dropout", lambda x, p: x * np.where(np.random.default_rng(5).random(

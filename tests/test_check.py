@@ -189,6 +189,22 @@ def test_small_functions_are_held_to_small_tolerances():
             check_gradients(scaled(2.002, scale), X)
 
 
+def test_offsets_slopes_and_large_arguments():
+    check_gradients(lambda x: 1e6 + x * x, [0.5, 1.0])
+    check_gradients(lambda x: -1e4 * x, [0.5, 1.0])
+    check_gradients(lambda x: x * x, [-1e4, 1e4])
+    check_gradients(lambda x: x * x, np.linspace(-1e4, 1e4, 100), order=1)
+    check_gradients(lambda x: Tensor([1.0, 2.0]), [0.5, 1.0], order=3)  # constant
+    with pytest.raises(AssertionError, match=r"backward gives .*, finite differences give 0 "):
+        check_gradients(wrong(lambda g, x: g * 1e-3, lambda x: x * 0), X)
+
+
+def test_an_agreement_is_not_measured_twice():
+    calls = []
+    check_gradients(lambda x: calls.append(0) or x * x, [0.5, 1.0], order=1)
+    assert len(calls) == 3 + 1 + 2 * 2
+
+
 def test_the_arguments_are_not_changed():
     x = X.copy()
     x.setflags(write=False)

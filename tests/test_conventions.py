@@ -48,6 +48,8 @@ CONVENTIONS = {
         [[0, 0, 0.25]]),
     "logsumexp of -inf": (ag.logsumexp, [[-INF, -INF]], [[0, 0]]),
     "logsumexp with one -inf": (ag.logsumexp, [[-INF, 1.0]], [[0, 1]]),
+    "logsumexp with a maximum of 0": (
+        ag.logsumexp, [[0.0, -1.0]], [[1 / (1 + np.exp(-1)), 1 / (1 + np.e)]]),
     "logsumexp with +inf keeps the others finite": (
         lambda x: ag.logsumexp(x, axis=1)[1], [[[INF, 0.0], [1.0, 1.0]]],
         [[[NAN, 0], [0.5, 0.5]]]),

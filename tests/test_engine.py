@@ -1,6 +1,7 @@
 """The graph: its order, its memory, its modes, and how NumPy's own functions enter it."""
 
 import gc
+import itertools
 import threading
 import weakref
 
@@ -451,6 +452,19 @@ def test_the_incoming_gradient_takes_the_dtype_of_the_output():
     assert seen == [np.float32]
 
 
+def test_astype_of_the_same_dtype():
+    x = leaf([1.0, 2.0], np.float32)
+    x.astype(np.float32).sum().backward()
+    assert x.grad.dtype == np.float32
+
+
+def test_the_first_op_comes_after_all_leaves(monkeypatch):
+    monkeypatch.setattr(engine, "_numbers", itertools.count(1))
+    x = leaf(2.0)
+    (x * 3).backward()
+    assert x.grad == 3
+
+
 def test_float16_stays():
     x = leaf([1.0, 2.0], np.float16)
     y = ag.softmax(x * 2).sum()
@@ -491,7 +505,7 @@ def test_numpy_functions_record():
         (np.clip(t, a_min=1.5, a_max=None), [1.5, 2]),
         (t.clip(max=1.5), [1, 1.5]),
         (t.clip(min=1.5), [1.5, 2]),
-        ([3.0, 4.0] @ t, 11),
+        ([[1.0, 2.0], [3.0, 4.0]] @ t, [5, 11]),
         (t @ [3.0, 4.0], 11),
         (np.reshape(t, (2, 1)), [[1], [2]]),
         (np.take_along_axis(t, np.array([1]), 0), [2]),
@@ -564,6 +578,8 @@ def test_an_op_body_may_use_other_ops():
 def test_ops_take_numbers_lists_and_keywords():
     assert ag.exp(0.0).item() == 1 and ag.sigmoid(0.0).item() == 0.5
     np.testing.assert_allclose(ag.softmax([0.0, 0.0], -1).data, [0.5, 0.5])
+    assert ag.sum(2.0).item() == 2 and ag.sum([1.0, 2.0], 0).item() == 3
+    np.testing.assert_array_equal(ag.multiply([1, 2], 2).data, [2, 4])
     np.testing.assert_allclose(ag.clip(x=leaf([1.0, 2.0]), min=1.5).data, [1.5, 2])
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         ag.exp()

@@ -227,6 +227,15 @@ def test_cross_entropy_leaves_out_minus_100():
             F.cross_entropy(x, [0, other])
 
 
+def test_dropout_zeroes_with_probability_p_exactly():
+    class Stub:
+        def random(self, shape, dtype):
+            return np.array([0.25, 0.5, 0.75], dtype)
+
+    x = Tensor(np.ones(3), requires_grad=True)
+    np.testing.assert_array_equal(F.dropout(x, 0.5, Stub()).data, [0, 2, 2])
+
+
 def test_dropout():
     layer = nn.Dropout(0.25, RNG(0))
     x = Tensor(np.ones((100, 100), np.float32), requires_grad=True)

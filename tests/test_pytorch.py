@@ -67,7 +67,7 @@ def take(x, indices, axis=None):
     return getitem(x, (slice(None),) * (axis % x.ndim) + (indices,))
 
 
-def take_along_axis(x, indices, axis):
+def take_along_axis(x, indices, axis=-1):
     n = x.numel() if axis is None else x.shape[axis]  # PyTorch counts none from the end
     return torch.take_along_dim(x, torch.tensor(indices % n), axis)
 
