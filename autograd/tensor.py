@@ -102,8 +102,9 @@ class Tensor:
             )
         if out is not None and not (_mode.tracing and type(out[0]) is Tensor):
             raise TypeError(
-                f"np.{ufunc.__name__}(..., out=) would write into a Tensor's array and lose the "
-                f"graph: write y = np.{ufunc.__name__}(...)"
+                f"np.{ufunc.__name__}(..., out=) writes into an array that is there already, where "
+                f"the graph does not see it: write y = np.{ufunc.__name__}(...), and y = y + t for "
+                "y += t on an array"
             )
         return _op_for(ufunc)(*inputs, **kwargs)
 
@@ -157,6 +158,12 @@ class Tensor:
                 "use .all() or .any(), or where() to choose entry by entry"
             )
         return bool(self.data)
+
+    def __float__(self):
+        raise TypeError("float(t) and math.* would lose the graph: use t.item() for the number")
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec else repr(self)
 
     def __len__(self):
         return len(self.data)
@@ -292,18 +299,27 @@ def _without_tensors(args):
     return [np.asarray(args[0]), *args[1:]]
 
 
+_RULES = {  # what NumPy's messages leave unsaid, by a phrase of theirs
+    "core dimension": "the last axis of the first must have the size of the last but one of the "
+    "second",
+    "broadcast": "sizes are compared from the last axis backwards, and must be equal or 1",
+    "concatenation axis": "all sizes but that along the axis must agree",
+    "out of bounds for array": "axes count from 0, or from -1 backwards",
+    "out of bounds for axis": "indices count from 0, or from -1 backwards",
+}
+
+
 def _explain(error, call, arrays):
-    """An error from the body of an op, with the op, the shapes it was given, and its rule."""
-    if type(error) not in (ValueError, TypeError, IndexError, np.exceptions.AxisError):
-        return error
-    if hasattr(error, "explained"):
-        return error
+    """An error from the body of an op, with the op, the shapes it was given, and the rule."""
+    name, text = call.__name__.strip("_"), str(error)
+    known = type(error) in (ValueError, TypeError, IndexError, np.exceptions.AxisError)
+    if not known or (text.startswith(name) and "core dimension" not in text):
+        return error  # an op's own message says all this
     shapes = ", ".join(str(x.shape) for x in arrays if isinstance(x, ndarray))
-    rule = (call.__doc__ or "").strip().partition("\n")[0]
-    text = f"{call.__name__} of shapes {shapes}: {error}" + (rule and f" ({rule})")
-    explained = type(error)(text)
-    explained.explained = True
-    return explained
+    rules = [rule for phrase, rule in _RULES.items() if phrase in text]
+    what = "the sizes do not fit" if "core dimension" in text else text.strip()
+    rule = rules[0] if rules else f"{name} is: {(call.__doc__ or name).strip().splitlines()[0]}"
+    return type(error)(f"{name} of shapes {shapes}: {what}; {rule}")
 
 
 def _array(x):
@@ -336,7 +352,8 @@ def _collect(output):
     if not output.requires_grad:
         raise ValueError(
             "backward on a tensor without a graph: nothing it was computed from has "
-            "requires_grad=True (or it was computed under no_grad(), or detached)"
+            "requires_grad=True (or it was computed under no_grad(), or detached): make the leaves "
+            "with Tensor(..., requires_grad=True)"
         )
     nodes, seen = [output], set()
     for node in nodes:  # the list grows while it is read
@@ -364,7 +381,9 @@ def _seed(output, gradient, create_graph):
         gradient = np.ones_like(output.data)
     seed = gradient if type(gradient) is Tensor else Tensor(gradient)
     if seed.shape != output.shape:
-        raise ValueError(f"gradient= has shape {seed.shape}, the tensor {output.shape}")
+        raise ValueError(
+            f"gradient= has shape {seed.shape}, the tensor {output.shape}: they must be equal"
+        )
     if seed.dtype != output.dtype:
         seed = _registry["astype"](seed, output.dtype)
     return seed if create_graph else seed.data
@@ -424,7 +443,8 @@ def _match(call, each, args):
     if len(each) > known or needed[-1] >= len(each):
         raise TypeError(
             f"the vjp of {call.__name__} gives {len(each)} gradients, but its arguments "
-            f"{needed} need one: return one per differentiable argument, in order"
+            f"{needed} need one: return one per differentiable argument, in order, or pass an "
+            "argument that has no derivative as t.data"
         )
     return (each + (None,) * len(args))[: len(args)]
 

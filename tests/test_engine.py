@@ -610,7 +610,7 @@ def test_repr_and_item():
     assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.], dtype=float64)"
     assert repr(leaf(1.5, np.float32)) == "Tensor(1.5, dtype=float32, requires_grad=True)"
     assert repr(Tensor([[1.0], [2.0]])) == "Tensor([[1.],\n        [2.]], dtype=float64)"
-    assert Tensor(2.5).item() == 2.5
+    assert Tensor(2.5).item() == 2.5 and f"{leaf(2.5):.2f} {Tensor(1.0)}".startswith("2.50 Tensor")
     assert [row.item() for row in Tensor([1, 2])] == [1, 2]
 
 
