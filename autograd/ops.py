@@ -494,12 +494,10 @@ def split(x, indices_or_sections, axis=0):
     """A list of parts: so many equal ones, or cut before each of the indices."""
     x = x if type(x) is Tensor else np.asarray(x)
     axis = normalize_axis_index(axis, x.ndim)
-    n = x.shape[axis]
-    if isinstance(indices_or_sections, int) and n % indices_or_sections:
-        raise ValueError(
-            f"split: axis {axis} of {n} cannot be cut into {indices_or_sections} equal parts"
-        )
-    parts = np.split(np.arange(n), indices_or_sections)
+    n, cuts = x.shape[axis], indices_or_sections
+    if isinstance(cuts, int) and n % cuts:
+        raise ValueError(f"split: axis {axis} of {n} cannot be cut into {cuts} equal parts")
+    parts = np.split(np.arange(n), cuts)
     ranges = [slice(part[0], part[-1] + 1) if part.size else slice(0, 0) for part in parts]
     return [getitem(x, (slice(None),) * axis + (r,)) for r in ranges]
 

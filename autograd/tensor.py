@@ -220,7 +220,8 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
         try:
             result = function(*arrays, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
-            raise _explain(error, call, arrays) from error
+            explained = _explain(error, call, arrays)
+            raise explained from (None if explained is error else error)
         if type(result) is not tuple or len(result) != 2:
             raise TypeError(
                 f"op {call.__name__} returned a {type(result).__name__}, not (value, vjp): end "

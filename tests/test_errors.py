@@ -40,7 +40,7 @@ MESSAGES = {
         lambda: Tensor(1.0).backward(), ValueError, "without a graph.*requires_grad=True"),
     "backward twice": (lambda: used_graph().backward(), ValueError, "used already.*create_graph"),
     "gradient of another shape": (
-        lambda: (leaf(2) * 2).backward(np.ones(3)), ValueError, r"\(3,\), the tensor \(2,\): they must be"),
+        lambda: (leaf(2) * 2).backward(np.ones(3)), ValueError, r"\(3,\), the tensor \(2,\): they"),
     "grad of a constant": (
         lambda: grad(leaf() * 2, Tensor(1.0)), ValueError, "input 0 does not require gradients"),
     "grad of an array": (
@@ -82,9 +82,10 @@ MESSAGES = {
         lambda: ag.take_along_axis(leaf(2, 3), np.array([0]), 0), ValueError,
         r"1 axes, x has 2; they must agree"),
     "linear": (
-        lambda: F.linear(leaf(2, 3), leaf(2, 3)), ValueError, r"linear of shapes \(2, 3\), \(2, 3\)"),
+        lambda: F.linear(leaf(2, 3), leaf(2, 3)), ValueError, r"linear of shapes \(2, 3\), .*axis"),
     "pad": (lambda: ag.pad(leaf(2), 1, mode="edge"), ValueError, "mode='edge'.*'constant'"),
-    "axis": (lambda: leaf(2).sum(axis=1), ValueError, "sum of shapes .*axis 1 is out of bounds.*count from 0"),
+    "axis": (
+        lambda: leaf(2).sum(axis=1), ValueError, "sum of shapes .*axis 1 is out of.*count from 0"),
     "concatenate axis": (lambda: ag.concatenate([leaf(2)], 1), ValueError, "axis 1 is out of"),
     "softmax axis": (lambda: ag.softmax(leaf(2), -2), ValueError, "axis -2 is out of bounds"),
     "index": (lambda: leaf(2)[2], IndexError, "getitem of shapes .*index 2 is out.*count from 0"),
