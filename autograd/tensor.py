@@ -220,13 +220,9 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
         try:
             result = function(*arrays, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
-            explained = _explain(error, call, arrays)
-            raise explained from (None if explained is error else error)
+            raise _explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:
-            raise TypeError(
-                f"op {call.__name__} returned a {type(result).__name__}, not (value, vjp): end "
-                "it with `return value, (lambda g: ..., )`"
-            )
+            raise _not_an_op(call, result)
         value, vjp = result
         out = new(Tensor)
         out.data = value if type(value) is ndarray else _array(value)
@@ -234,14 +230,10 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
         recording = requires_grad and _mode.recording
         if recording:
             if out.data.dtype.kind != "f":
-                raise TypeError(
-                    f"op {call.__name__} turned a tensor that requires gradients into dtype "
-                    f"{out.dtype}: gradients are real numbers; use t.data for a constant"
-                )
+                raise _not_real(call, out)
             if loose:  # what the vjp saw is what the body shall see again on Tensors
-                args = tuple(
-                    x if type(x) is Tensor else a for x, a in zip(args, arrays, strict=True)
-                )
+                pairs = zip(args, arrays, strict=True)
+                args = tuple(x if type(x) is Tensor else a for x, a in pairs)
             out.requires_grad = True
             out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
             out._number = number(_numbers)
@@ -298,6 +290,20 @@ def _without_tensors(args):
     if not args or (len(args) > 1 and isinstance(args[0], (int, float))):
         return args
     return [np.asarray(args[0]), *args[1:]]
+
+
+def _not_an_op(call, result):
+    return TypeError(
+        f"op {call.__name__} returned a {type(result).__name__}, not (value, vjp): end it with "
+        "`return value, (lambda g: ..., )`"
+    )
+
+
+def _not_real(call, out):
+    return TypeError(
+        f"op {call.__name__} turned a tensor that requires gradients into dtype {out.dtype}: "
+        "gradients are real numbers; use t.data for a constant"
+    )
 
 
 _RULES = {  # what NumPy's messages leave unsaid, by a phrase of theirs

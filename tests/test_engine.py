@@ -11,6 +11,7 @@ import pytest
 import autograd as ag
 from autograd import Tensor, check_gradients, grad, no_grad, op
 from autograd import tensor as engine
+from nn import functional as F
 
 
 def leaf(values, dtype=float):
@@ -517,6 +518,68 @@ def test_numpy_functions_record():
     ]:
         assert type(made) is Tensor and made.requires_grad
         np.testing.assert_allclose(made.data, value)
+
+
+def test_numpys_order_of_arguments():
+    t = leaf([[1.0, 2.0], [3.0, 5.0]])
+    for made, value in [
+        (np.sum(t, 0, None, None, True), [[4, 7]]),
+        (np.sum(a=t, axis=0), [4, 7]),
+        (np.mean(t, 0, None), [2, 3.5]),
+        (np.var(t, 0, None, None, 1), [2, 4.5]),
+        (np.max(t, 0, None, True), [[3, 5]]),
+        (np.reshape(t, (4,), order="C"), [1, 2, 3, 5]),
+        (np.pad(t[0], 1, constant_values=7.0), [7, 1, 2, 7]),
+        (np.take(t, (1,)), [2]),
+        (np.take(t, [True, False], 0), [[3, 5], [1, 2]]),
+        (np.concatenate([[0.0], t[0]]), [0, 1, 2]),
+        (np.concatenate((t[0], [0.0]), 0), [1, 2, 0]),
+        (t @ [1.0, 2.0], [5, 13]),
+        (t ** [2.0, 1.0], [[1, 2], [9, 5]]),
+        (np.clip(t[0], a_min=np.float64(1.5), a_max=None), [1.5, 2]),
+    ]:
+        assert made.requires_grad
+        np.testing.assert_allclose(made.data, value)
+        (g,) = grad(made, t, np.ones(made.shape), create_graph=True)
+        assert g.shape == t.shape
+    assert np.argmax(a=t) == 3 and np.allclose(t.data, b=t)
+    with pytest.raises(TypeError, match="dtype"):
+        np.sum(t, dtype=np.float32)
+    single = Tensor(np.ones(2, np.float32), requires_grad=True)
+    assert np.clip(single, a_min=np.float64(0), a_max=None).dtype == np.float32
+    assert ag.layer_norm(single, eps=np.float64(1e-5)).dtype == np.float32
+
+
+def test_numbers_reduce_over_their_only_axis():
+    for name in ("sum", "max", "prod"):
+        x = leaf(2.0)
+        getattr(ag, name)(x, axis=0).backward()
+        assert x.grad.shape == () and np.isfinite(x.grad)
+
+
+def test_ids_of_one_byte():
+    for dtype in (np.uint8, np.int8, np.uint16, np.int64):
+        w = leaf(np.zeros((300, 2)))
+        w[np.array([1, 2, 1], dtype)].sum().backward()
+        assert w.grad[1:3].tolist() == [[2, 2], [1, 1]]
+
+
+def test_targets_and_masks_may_be_tensors():
+    x = leaf(np.eye(2))
+    for y in (F.cross_entropy(x, Tensor([0, 1])),
+              F.attention(x, x, x, mask=Tensor(np.eye(2) > 0), causal=True).sum()):  # fmt: skip
+        (g,) = grad(y, x, create_graph=True)
+        np.testing.assert_allclose(g.data, grad(y, x)[0].data)
+
+
+def test_create_graph_under_no_grad():
+    x = leaf(2.0)
+    y = x**3
+    with no_grad():
+        (g,) = grad(y, x, create_graph=True)
+    assert g.requires_grad and grad(g, x)[0].item() == 12
+    with no_grad():
+        assert not (x * 2).requires_grad
 
 
 def test_transpose_takes_axes_as_numpy_does():

@@ -100,6 +100,18 @@ MESSAGES = {
         lambda: ag.clip(leaf(2), leaf(), 1).backward(ONES), TypeError, "clip gives 1 gradients"),
     # ops of one's own
     "no vjp": (lambda: op(no_vjp)(ONES), TypeError, r"returned a ndarray, not \(value, vjp\)"),
+    "complex values": (
+        lambda: leaf(2) * 1j, TypeError, "multiply turned a tensor .* into dtype complex128"),
+    "an integer leaf by attribute": (lambda: integer_leaf().backward(), TypeError, "dtype int64"),
+    "iteration over a number": (lambda: list(leaf()), TypeError, "unsized"),
+    "a full_like with a gradient": (
+        lambda: np.full_like(np.ones(2), leaf()), TypeError, "has no op"),
+    "nothing to concatenate": (lambda: ag.concatenate([]), ValueError, "empty, give one or more"),
+    "nothing to stack": (lambda: ag.stack([]), ValueError, "stack: the sequence .* is empty"),
+    "scatter out of bounds": (
+        lambda: ag.scatter(np.ones((1, 2)), np.array([5]), (3, 2)), IndexError, "out of bounds"),
+    "scatter below its bounds": (
+        lambda: ag.scatter(np.ones(1), np.array([-4]), (3,)), IndexError, "out of bounds"),
     "vjp that is not in a tuple": (
         lambda: made_by(lambda g: g).backward(ONES), TypeError, r"returned a ndarray.*\(lambda g"),
     "vjp of one entry that is not in a tuple": (
@@ -163,6 +175,12 @@ MESSAGES = {
 
 def no_vjp(x):
     return x * 2
+
+
+def integer_leaf():
+    t = Tensor([1, 2])
+    t.requires_grad = True
+    return (t * 2.0).sum()
 
 
 def bare(x):
