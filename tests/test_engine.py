@@ -520,6 +520,14 @@ def test_numpy_functions_record():
         np.testing.assert_allclose(made.data, value)
 
 
+def test_methods_are_the_ops():
+    other = {"add", "subtract", "multiply", "divide", "negative", "getitem", "scatter", "where",
+             "concatenate", "stack", "reshape", "transpose", "check_gradients", "detect_anomaly",
+             "grad", "no_grad", "op", "Tensor"}  # operators, or not of one tensor  # fmt: skip
+    for name in set(ag.__all__) - other:
+        assert getattr(Tensor, name) is getattr(ag, name), name
+
+
 def test_numpys_order_of_arguments():
     t = leaf([[1.0, 2.0], [3.0, 5.0]])
     for made, value in [
