@@ -580,9 +580,9 @@ def take_along_axis(x, indices, axis=-1):
 # ---------------------------------------------------------------- methods and operators
 
 for _name in (
-    "abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log log1p log_softmax "
-    "logsumexp matmul max maximum mean min minimum norm pad power prod relu sigmoid sin softmax split "
-    "sqrt squeeze std sum swapaxes take take_along_axis tanh var"
+    "abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log log1p "
+    "log_softmax logsumexp matmul max maximum mean min minimum norm pad power prod relu sigmoid "
+    "sin softmax split sqrt squeeze std sum swapaxes take take_along_axis tanh var"
 ).split():
     setattr(Tensor, _name, globals()[_name])
 del _name
