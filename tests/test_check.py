@@ -199,6 +199,43 @@ def test_offsets_slopes_and_large_arguments():
         check_gradients(wrong(lambda g, x: g * 1e-3, lambda x: x * 0), X)
 
 
+def test_what_is_needed_of_the_tolerances():
+    check_gradients(lambda x: 1e8 + x * x, X)  # rounding
+    check_gradients(lambda x: -(x**3), [0.0, 1e5])  # truncation, of large negative values
+    check_gradients(lambda x: x[0] ** 3 + x[1] - 1, [0.0, 1.0])  # where the value is 0
+
+
+def test_the_defaults():
+    def wrong_at_order_3(x):
+        @op(reference=lambda x: (x * x * x, (lambda g: g * (3 * x * x.data * 2 - 3 * x.data**2),)))
+        def sawtooth(x):
+            return x * x * x, (lambda g: g * 3 * x * x,)
+
+        return sawtooth(x)
+
+    check_gradients(wrong_at_order_3, X)
+    with pytest.raises(AssertionError, match="order 3"):
+        check_gradients(wrong_at_order_3, X, order=3)
+    for size, name in [(64, "entry"), (65, "random direction")]:
+        with pytest.raises(AssertionError, match=name):
+            check_gradients(wrong(lambda g, x: g * 2.002 * x), np.ones(size))
+
+
+def test_arrays_and_tensors_are_compared_closely():
+    for scale, factor in [(1.0, 2.00001), (1e-9, 2.1)]:
+        fn = wrong(
+            lambda g, x, f=factor, s=scale: g * s * (f if isinstance(x, Tensor) else 2) * x,
+            lambda x, s=scale: s * x * x,
+        )
+        with pytest.raises(AssertionError, match="on Tensors"):
+            check_gradients(fn, X)
+
+
+def test_nan_is_told_as_such():
+    with pytest.raises(AssertionError, match="finite differences give nan"):
+        check_gradients(lambda x: x * np.nan, X)
+
+
 def test_an_agreement_is_not_measured_twice():
     calls = []
     check_gradients(lambda x: calls.append(0) or x * x, [0.5, 1.0], order=1)
