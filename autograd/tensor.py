@@ -225,7 +225,7 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
             raise _not_an_op(call, result)
         value, vjp = result
         out = new(Tensor)
-        out.data = value if type(value) is ndarray else _array(value)
+        out.data = value if type(value) is ndarray else np.asarray(value)
         out.grad = None
         recording = requires_grad and _mode.recording
         if recording:
@@ -264,7 +264,7 @@ def _register(call: Callable) -> Callable:
 
 def _positional(function, args, kwargs):
     """Tensors given by keyword moved to their positions, where the graph sees them."""
-    kwargs = {name: _constant(x) if isinstance(x, np.generic) else x for name, x in kwargs.items()}
+    kwargs = {name: _constant(x) for name, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
@@ -327,10 +327,6 @@ def _explain(error, call, arrays):
     what = "the sizes do not fit" if "core dimension" in text else text.strip()
     rule = rules[0] if rules else f"{name} is: {(call.__doc__ or name).strip().splitlines()[0]}"
     return type(error)(f"{name} of shapes {shapes}: {what}; {rule}")
-
-
-def _array(x):
-    return np.asarray(_data(x))
 
 
 def _walk(output: Tensor, gradient: Any, create_graph: bool, inputs: Sequence[Tensor] = ()):
@@ -464,14 +460,12 @@ def _fit(call, gx, x, g, kind):
             "return its gradient, or pass that argument as t.data"
         )
     if type(gx) is not kind:
-        gx = Tensor(gx) if kind is Tensor else _array(gx)
+        gx = Tensor(gx) if kind is Tensor else np.asarray(gx)
     shape = gx.shape
     if len(shape) > x.ndim:
         gx = gx.sum(axis=tuple(range(len(shape) - x.ndim)))
     stretched = tuple(i for i, n in enumerate(x.shape) if n == 1 and gx.ndim == x.ndim)
-    stretched = tuple(i for i in stretched if gx.shape[i] != 1)
-    if stretched:
-        gx = gx.sum(axis=stretched, keepdims=True)
+    gx = gx.sum(axis=stretched, keepdims=True)
     if gx.shape != x.shape:
         raise ValueError(
             f"the vjp of {call.__name__} gives a gradient of shape {shape} for an argument of "
@@ -489,7 +483,7 @@ def _fit(call, gx, x, g, kind):
                 "scalars and integer arrays in it, and use Python numbers (math.sqrt)"
             )
         gx = gx.astype(x.dtype)
-    return gx if type(gx) is kind else np.asarray(gx)
+    return gx if type(gx) is kind else np.asarray(gx)  # 0-d arrays reduce to scalars
 
 
 def grad(

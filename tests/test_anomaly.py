@@ -111,6 +111,15 @@ def test_masks_inside_of_an_op_are_no_anomaly():
     assert np.isfinite(x.grad).all()
 
 
+def test_gradients_of_gradients_are_watched():
+    x = leaf(1.0)
+    with detect_anomaly():
+        (g,) = grad(x**3, x, np.ones(1), create_graph=True)
+        x.data[0] = 5
+        with pytest.raises(ValueError, match="was changed in place"):
+            g.backward(np.ones(1))
+
+
 def test_nested_and_under_no_grad():
     x = leaf(1.0)
     with detect_anomaly():

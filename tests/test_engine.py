@@ -239,6 +239,45 @@ def test_grad_of_grad_of_grad():
         assert y.item() == expected
 
 
+def test_gradients_are_what_vjps_expect():
+    """Arrays in backward and Tensors with create_graph, whatever the vjp before returned."""
+    seen = []
+
+    @op
+    def sawtooth(x):
+        return x * 1, (lambda g: seen.append(type(g)) or g,)
+
+    @op
+    def number(x):
+        return x * 2, (lambda g: 2.0,)
+
+    x = leaf(1.0)
+    number(sawtooth(x)).backward()
+    assert x.grad == 2 and seen == [np.ndarray]
+    (g,) = grad(number(sawtooth(x)), x, create_graph=True)
+    assert type(g) is Tensor and seen[1:] == [Tensor]
+    y = sawtooth(x)
+    (y * 2 + y * 3 + (y * np.ones(3)).sum()).backward()
+    assert seen[2:] == [np.ndarray]
+    sawtooth(x * 1).backward()
+    (sawtooth(x) * np.ones(3)).backward(np.ones(3))
+    assert seen[3:] == [np.ndarray] * 2
+    unused = leaf(3.0)
+    for create_graph in (False, True):
+        g, zero = grad(x * 2, (t for t in (x, unused)), create_graph=create_graph)
+        assert type(zero) is Tensor and zero.item() == 0 and g.item() == 2
+
+
+def test_gradients_for_some_of_many_arguments():
+    @op
+    def sawtooth(*xs):
+        return xs[0] * xs[1], (lambda g: g * xs[1], lambda g: g * xs[0])
+
+    x = leaf(2.0)
+    sawtooth(x, Tensor(3.0), Tensor(4.0)).backward()
+    assert x.grad == 3
+
+
 def test_grad_leaves_leaves_alone_and_reaches_inside():
     x, unused = leaf(3.0), leaf([1.0, 2.0])
     y = x * x
@@ -500,6 +539,8 @@ def test_numpy_functions_record():
         (np.abs(-t), [1, 2]),
         (np.sum(t), 3),
         (np.amax(t, axis=0), 2),
+        (np.max(t), 2),
+        (np.min(t), 1),
         (np.linalg.norm(u), 5),
         (np.split(t, 2)[1], [2]),
         (np.clip(t, 0, 1.5), [1, 1.5]),

@@ -66,9 +66,9 @@ MESSAGES = {
         lambda: np.ones(2).__setitem__(slice(2), leaf(2)), TypeError, r"use t\.data"),
     # shapes
     "add": (lambda: leaf(2, 3) + leaf(2), ValueError,
-        r"add of shapes \(2, 3\), \(2,\): .*compared from the last axis"),
+        r"add of shapes \(2, 3\), \(2,\): .*\(2,\); sizes are compared from"),
     "matmul": (lambda: leaf(2, 3) @ leaf(2, 3), ValueError,
-        r"matmul of shapes \(2, 3\), \(2, 3\): .*last axis of the first"),
+        r"matmul of shapes \(2, 3\), \(2, 3\): the sizes do not fit; the last axis"),
     "where": (lambda: np.where(ONES > 0, leaf(3), 0), ValueError, r"\(2,\) \(3,\)"),
     "concatenate": (
         lambda: ag.concatenate([leaf(2, 3), leaf(2, 2)]), ValueError, "must match exactly"),
@@ -83,10 +83,11 @@ MESSAGES = {
         r"1 axes, x has 2; they must agree"),
     "linear": (
         lambda: F.linear(leaf(2, 3), leaf(2, 3)), ValueError, r"linear of shapes \(2, 3\), .*axis"),
-    "pad": (lambda: ag.pad(leaf(2), 1, mode="edge"), ValueError, "mode='edge'.*'constant'"),
+    "pad": (lambda: ag.pad(leaf(2), 1, mode="edge"), ValueError, "^pad.mode='edge'.*'constant'"),
     "axis": (
         lambda: leaf(2).sum(axis=1), ValueError, "sum of shapes .*axis 1 is out of.*count from 0"),
-    "concatenate axis": (lambda: ag.concatenate([leaf(2)], 1), ValueError, "axis 1 is out of"),
+    "concatenate axis": (
+        lambda: ag.concatenate([leaf(2)], 1), ValueError, "^concatenate of .* out of bounds"),
     "softmax axis": (lambda: ag.softmax(leaf(2), -2), ValueError, "axis -2 is out of bounds"),
     "index": (lambda: leaf(2)[2], IndexError, "getitem of shapes .*index 2 is out.*count from 0"),
     "too many indices": (lambda: leaf(2)[0, 0], IndexError, "too many indices"),
@@ -132,6 +133,12 @@ MESSAGES = {
     "gradient of shape that cannot be summed down": (
         lambda: made_by((lambda g: np.ones((2, 3)),)).backward(ONES), ValueError,
         r"shape \(2, 3\) for an argument of shape \(2,\)"),
+    "gradient without the last axis": (
+        lambda: op(short)(leaf(2, 1)).backward(np.ones((2, 1))), ValueError, r"of shape \(2,\)"),
+    "too many gradients for many arguments": (
+        lambda: op(many)(leaf(1), leaf(1)).backward(np.ones(1)), TypeError, "gives 3 gradients"),
+    "names of Tensor's methods": (lambda: op(sigmoid)(ONES), ValueError, "op sigmoid is taken"),
+    "names of NumPy's functions": (lambda: op(where)(ONES), ValueError, "op where is taken"),
     "gradient of wrong dtype": (
         lambda: made_by((lambda g: g.astype(np.float32),)).backward(ONES), TypeError,
         "turns float64 into float32.*math.sqrt"),
@@ -183,6 +190,22 @@ def integer_leaf():
     return (t * 2.0).sum()
 
 
+def sigmoid(x):
+    return x, (None,)
+
+
+def where(x):
+    return x, (None,)
+
+
+def short(x):
+    return x * 2, (lambda g: g[:, 0],)
+
+
+def many(*xs):
+    return xs[0] * 2, (lambda g: g,) * 3
+
+
 def bare(x):
     return x * 2, lambda g: g * 2
 
@@ -201,6 +224,34 @@ def test_message(name):
     finally:
         engine._registry.clear()
         engine._registry.update(before)
+
+
+class Odd(ValueError):
+    def __init__(self, a, b):
+        super().__init__(a, b)
+
+
+def test_errors_of_other_types_pass_through():
+    @op
+    def sawtooth(x):
+        raise Odd("a", "b")
+
+    with pytest.raises(Odd) as caught:
+        sawtooth(ONES)
+    assert caught.value.args == ("a", "b")
+
+
+def test_numpys_names_may_be_defined_again_too():
+    try:
+        for _ in range(2):
+            op(tan)
+    finally:
+        engine._registry.pop("tan")
+
+
+def tan(x):
+    y = np.tan(x)
+    return y, (lambda g: g * (1 + y * y),)
 
 
 def test_the_same_op_may_be_defined_again():

@@ -209,6 +209,12 @@ def test_a_row_that_sees_nothing():
     assert not q.grad[1].any() and np.isfinite(k.grad).all() and v.grad[0].all()
 
 
+def test_a_mask_may_be_a_list():
+    x = Tensor(RNG(0).standard_normal((2, 2)))
+    y = F.attention(x, x, x, mask=[[True, False], [True, True]])
+    np.testing.assert_array_equal(y.data, F.attention(x, x, x, causal=True).data)
+
+
 def test_cross_entropy_of_nothing_is_zero():
     x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
     loss = F.cross_entropy(x, [5, 5], ignore_index=5)

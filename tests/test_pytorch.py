@@ -52,6 +52,7 @@ def pad(x, pad_width, constant_values=0):
 
 def getitem(x, index):
     parts = index if isinstance(index, tuple) else (index,)
+    parts = (np.array(i, int) if isinstance(i, list) and not i else i for i in parts)
     return x[tuple(torch.tensor(i) if isinstance(i, (list, np.ndarray)) else i for i in parts)]
 
 
