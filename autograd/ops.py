@@ -210,16 +210,16 @@ def _count(x, y):
     return x.size // y.size if x.size else 1
 
 
-def _unreduce(g, x, axis, keepdims):
+def _unreduce(g, axis, keepdims):
     """The gradient of a reduction with the reduced axes back, of size 1: it broadcasts to x."""
-    return g if keepdims or axis is None or not x.ndim else np.expand_dims(g, axis)
+    return g if keepdims or axis is None else np.expand_dims(g, axis)
 
 
 @op
 def sum(x, axis=None, keepdims=False):
     """The sum over `axis`; the sum of nothing is 0."""
     return x.sum(axis=axis, keepdims=keepdims), (
-        lambda g: np.broadcast_to(_unreduce(g, x, axis, keepdims), x.shape),
+        lambda g: np.broadcast_to(_unreduce(g, axis, keepdims), x.shape or 1),  # 0-d has an axis 0
     )
 
 
@@ -227,7 +227,7 @@ def sum(x, axis=None, keepdims=False):
 def mean(x, axis=None, keepdims=False):
     """The mean over `axis`."""
     y = x.mean(axis=axis, keepdims=keepdims)
-    return y, (lambda g: np.broadcast_to(_unreduce(g / _count(x, y), x, axis, keepdims), x.shape),)
+    return y, (lambda g: np.broadcast_to(_unreduce(g / _count(x, y), axis, keepdims), x.shape),)
 
 
 @op
@@ -237,7 +237,7 @@ def var(x, axis=None, ddof=0, keepdims=False):
 
     def vjp(g):
         centered = x - x.mean(axis=axis, keepdims=True)
-        return _unreduce(2 * g / (_count(x, y) - ddof), x, axis, keepdims) * centered
+        return _unreduce(2 * g / (_count(x, y) - ddof), axis, keepdims) * centered
 
     return y, (vjp,)
 
@@ -250,7 +250,7 @@ def std(x, axis=None, ddof=0, keepdims=False):
     def vjp(g):
         centered = x - x.mean(axis=axis, keepdims=True)
         slope = g / np.where(y == 0, 1, y) / (_count(x, y) - ddof)
-        return _unreduce(slope, x, axis, keepdims) * centered
+        return _unreduce(slope, axis, keepdims) * centered
 
     return y, (vjp,)
 
@@ -259,9 +259,9 @@ def _share(x, y, axis, keepdims):
     """The vjp of max and min: the entries of x equal to y share the gradient evenly."""
 
     def vjp(g):
-        tied = x == _unreduce(y, x, axis, keepdims)
+        tied = x == _unreduce(y, axis, keepdims)
         n = tied.sum(axis=axis, keepdims=True, dtype=x.dtype)
-        return _unreduce(g, x, axis, keepdims) * (tied / n)
+        return _unreduce(g, axis, keepdims) * (tied / n)
 
     return vjp
 
@@ -287,8 +287,8 @@ def prod(x, axis=None, keepdims=False):
 
     def vjp(g):
         if (x == 0).any():
-            return _unreduce(g, x, axis, keepdims) * _product_of_others(x, axis)
-        return _unreduce(g * y, x, axis, keepdims) / x
+            return _unreduce(g, axis, keepdims) * _product_of_others(x, axis)
+        return _unreduce(g * y, axis, keepdims) / x
 
     return y, (vjp,)
 
@@ -325,7 +325,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
     def vjp(g):
         length = np.sqrt(np.where(total == 0, 1, total))
-        return _unreduce(g / length, x, axis, keepdims) * x
+        return _unreduce(g / length, axis, keepdims) * x
 
     return np.sqrt(total), (vjp,)
 
@@ -343,7 +343,7 @@ def logsumexp(x, axis=None, keepdims=False):
     with np.errstate(divide="ignore"):  # all entries -inf: the logarithm of 0
         y = np.log(s) + m
     y = y if keepdims else y.squeeze(axis)
-    return y, (lambda g: _unreduce(g, x, axis, keepdims) * (e / np.where(s == 0, 1, s)),)
+    return y, (lambda g: _unreduce(g, axis, keepdims) * (e / np.where(s == 0, 1, s)),)
 
 
 # ---------------------------------------------------------------- normalizations
@@ -432,7 +432,7 @@ def reshape(x, shape):
 @op
 def transpose(x, axes=None):
     """The axes in the order `axes`; reversed if None."""
-    inverse = None if axes is None else np.argsort([i % x.ndim for i in axes]).tolist()
+    inverse = None if axes is None else np.argsort([i % x.ndim for i in axes])
     return x.transpose(axes), (lambda g: g.transpose(inverse),)
 
 

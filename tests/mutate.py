@@ -656,8 +656,8 @@ def summary(results, complete):
 def chosen(options):
     mutants = [m for file in TARGETS for m in mutants_of(file)]
     if options.only:
-        mutants = [m for m in mutants if options.only in (
-            m.file, Path(m.file).name, *m.function.split("."))]  # fmt: skip
+        only = set(options.only)
+        mutants = [m for m in mutants if only & {m.file, Path(m.file).name, *m.function.split(".")}]
     if options.sample:
         mutants = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))
     return mutants
@@ -665,7 +665,7 @@ def chosen(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", help="an op, a function or a file")
+    parser.add_argument("--only", nargs="+", help="ops, functions or files")
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     parser.add_argument("--sample", type=int, help="so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of --sample")

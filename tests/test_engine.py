@@ -543,6 +543,7 @@ def test_numpy_functions_record():
         (np.min(t), 1),
         (np.linalg.norm(u), 5),
         (np.split(t, 2)[1], [2]),
+        (ag.split([1.0, 2.0], 2)[1] * t[1:], [4]),
         (np.clip(t, 0, 1.5), [1, 1.5]),
         (np.clip(t, a_min=1.5, a_max=None), [1.5, 2]),
         (t.clip(max=1.5), [1, 1.5]),

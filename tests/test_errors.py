@@ -91,6 +91,7 @@ MESSAGES = {
     "softmax axis": (lambda: ag.softmax(leaf(2), -2), ValueError, "axis -2 is out of bounds"),
     "index": (lambda: leaf(2)[2], IndexError, "getitem of shapes .*index 2 is out.*count from 0"),
     "too many indices": (lambda: leaf(2)[0, 0], IndexError, "too many indices"),
+    "take by a fraction": (lambda: ag.take(leaf(2), [0.5]), IndexError, "integer"),
     "take": (lambda: ag.take(leaf(2), [5]), IndexError, "index 5 is out of bounds"),
     "max of nothing": (lambda: leaf(0).max(), ValueError, "zero-size array"),
     "norm of another order": (lambda: ag.norm(leaf(2), 1), ValueError, r"norm\(ord=1\).*Euclid"),
