@@ -202,7 +202,8 @@ def test_offsets_slopes_and_large_arguments():
 def test_what_is_needed_of_the_tolerances():
     check_gradients(lambda x: 1e8 + x * x, X)  # rounding
     check_gradients(lambda x: -(x**3), [0.0, 1e5])  # truncation, of large negative values
-    check_gradients(lambda x: x[0] ** 3 + x[1] - 1, [0.0, 1.0])  # where the value is 0
+    for sign in (1, -1):  # where the value is 0, and the gradient of either sign
+        check_gradients(lambda x, s=sign: s * (x[0] ** 3 + (x[1] - 1)), [0.0, 1.0])
 
 
 def test_the_defaults():
