@@ -123,7 +123,6 @@ def attention(q, k, v, mask=None, causal=False, dropout_mask=None):
     query i see the keys up to i (the last query sees all). A query that may look nowhere gives
     0, with gradient 0. Vaswani et al.: Attention Is All You Need, arXiv:1706.03762.
     """
-    mask = None if mask is None else np.asarray(mask)
     if mask is not None and mask.dtype != bool:
         raise TypeError(
             f"attention: mask is {mask.dtype}, expected booleans: True where a query may look"
