@@ -1,8 +1,14 @@
-"""Hypothesis profiles: the default is deterministic and quick, `thorough` draws hundreds."""
+"""Hypothesis profiles: the default is deterministic and quick, `thorough` draws hundreds.
+
+The fixture `registry` forgets the ops that a test has defined.
+"""
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from autograd import tensor as engine
 
 quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 settings.register_profile(
@@ -11,3 +17,11 @@ settings.register_profile(
 )  # fmt: skip
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture
+def registry():
+    before = dict(engine._registry)
+    yield
+    engine._registry.clear()
+    engine._registry.update(before)

@@ -5,17 +5,11 @@ import pytest
 
 import autograd as ag
 from autograd import Tensor, check_gradients, op
-from autograd import tensor as engine
 
 X = np.array([[0.5, -1.2, 0.8], [1.5, 0.3, -0.6], [0.9, 1.1, -1.4]])
 
 
-@pytest.fixture(autouse=True)
-def registry():
-    before = dict(engine._registry)
-    yield
-    engine._registry.clear()
-    engine._registry.update(before)
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 def wrong(vjp, value=lambda x: x * x):

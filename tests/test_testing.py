@@ -7,16 +7,9 @@ from hypothesis import strategies as st
 
 import autograd as ag
 from autograd import Tensor, op, testing
-from autograd import tensor as engine
 from autograd.testing import arrays, axes, broadcastable, check_op, indices, programs
 
-
-@pytest.fixture(autouse=True)
-def registry():
-    before = dict(engine._registry)
-    yield
-    engine._registry.clear()
-    engine._registry.update(before)
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 # ---------------------------------------------------------------- wrong ops
