@@ -82,11 +82,11 @@ class _Watch:
                 _check_unchanged(note[1], _fingerprints(node), op, caller)
             step(node, g, gradients)
             for i, x in enumerate(args):
-                gx = gradients.get(id(x)) if type(x) is Tensor else None
-                if gx is not None and not np.isfinite(_data(gx)).all():
+                gx = _data(gradients.get(id(x)))
+                if gx is not None and not np.isfinite(gx).all():
                     raise FloatingPointError(
-                        f"the gradient of {op} for argument {i} has {_first(_data(gx))}, first in "
-                        f"this backward; {op} was called in {caller}"
+                        f"the gradient of {op} for argument {i} has {_first(gx)}, first in this "
+                        f"backward; {op} was called in {caller}"
                     )
 
         return checked
@@ -131,7 +131,7 @@ def _blame(args):
 def _caller():
     """File, line and text of the innermost code that is not ours or NumPy's."""
     frame = sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith(_LIBRARIES):
+    while frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
     summary = traceback.extract_stack(frame, limit=1)[0]
     text = f": {summary.line}" if summary.line else ""

@@ -35,7 +35,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = ["autograd/tensor.py", "autograd/ops.py", "autograd/check.py", "nn/functional.py"]
+TARGETS = [
+    *(f"autograd/{name}.py" for name in "tensor ops check anomaly testing".split()),
+    "nn/functional.py",
+]
 TESTS = ["tests", "autograd", "nn"]
 # The program, the documents, and comparisons with what need not be installed: no judges of an op.
 LEFT_OUT = ["test_tinygpt.py", "test_project.py", "test_pytorch.py"]

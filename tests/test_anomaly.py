@@ -7,7 +7,7 @@ import pytest
 
 import autograd as ag
 import tinygpt
-from autograd import Tensor, anomaly, detect_anomaly, grad, no_grad
+from autograd import Tensor, anomaly, detect_anomaly, grad, no_grad, op
 from autograd import tensor as engine
 from nn import functional as F
 
@@ -34,6 +34,29 @@ def test_nan_in_forward():
 def test_inf_in_forward():
     with pytest.raises(FloatingPointError, match=r"exp made inf at \[\]"), detect_anomaly():
         quiet(lambda: ag.exp(Tensor(1e9, requires_grad=True)))
+
+
+def test_the_first_of_several():
+    x = Tensor([[1.0, 2.0], [-1.0, -2.0]], requires_grad=True)
+    with pytest.raises(FloatingPointError, match=r"log made nan at \[1, 0\] "), detect_anomaly():
+        quiet(lambda: np.log(x))
+
+
+def test_code_without_a_file():
+    """Typed in, or made by exec: there is no line to show."""
+    with pytest.raises(FloatingPointError, match=r"called in <typed>, line 1$"), detect_anomaly():
+        code = compile("x / 0", "<typed>", "exec")
+        quiet(lambda: exec(code, {"x": leaf(1.0)}))
+
+
+def test_an_argument_that_is_no_number(registry):
+    @op
+    def apply(x, name):
+        return getattr(np, name)(x), (lambda g: g / x,)
+
+    message = "apply made nan at .* of finite arguments"
+    with pytest.raises(FloatingPointError, match=message), detect_anomaly():
+        quiet(lambda: apply(leaf(-1.0), "log"))
 
 
 def test_nan_that_came_in():
