@@ -15,11 +15,11 @@ if not hasattr(autograd, "check_gradients"):  # PyPI has another package of this
 from . import functional
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
-from .optim import SGD, AdamW, clip_grad_norm, warmup_cosine
+from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
 from .transformer import Block, FeedForward, MultiHeadAttention, sinusoidal_positions
 
 __all__ = [
     "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "LayerNorm", "Linear",
-    "Module", "MultiHeadAttention", "clip_grad_norm", "functional", "sinusoidal_positions",
+    "Module", "MultiHeadAttention", "Muon", "clip_grad_norm", "functional", "sinusoidal_positions",
     "warmup_cosine",
 ]  # fmt: skip

@@ -3,55 +3,111 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from autograd import Tensor
 
-__all__ = ["SGD", "AdamW", "clip_grad_norm", "warmup_cosine"]
+__all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "warmup_cosine"]
 
 _BLOCK = 32_768  # entries worked on at a time, so that all arrays of a step stay in cache
 
 
 class Optimizer:
-    """Parameters and their learning rate `lr`, which a schedule may set before each step."""
+    """Parameters, in groups, and their learning rate `lr`, which a schedule may set.
 
-    def __init__(self, parameters: Sequence[Tensor], lr: float):
-        self.parameters, self.lr = list(parameters), lr
+    Instead of parameters it takes groups of them: mappings with "params" and, where a group is to
+    differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay".
+    """
+
+    _moments: tuple[str, ...] = ()  # what is kept for each parameter, an array of its shape
+
+    def __init__(self, parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]], lr: float):
+        groups = list(parameters)
+        if not (groups and isinstance(groups[0], Mapping)):
+            groups = [{"params": groups}]
+        self.lr, self.steps = lr, 0
+        self.groups = [{**group, "params": list(group["params"])} for group in groups]
+        for group in self.groups:
+            if unknown := group.keys() - {"params", "lr_scale", "weight_decay"}:
+                raise ValueError(f"a group of parameters has no option {', '.join(unknown)}")
+        self.parameters = [p for group in self.groups for p in group["params"]]
+        if len({id(p) for p in self.parameters}) < len(self.parameters):
+            raise ValueError("a parameter is in two groups, or twice in one: it would move twice")
+        self._state = [[np.zeros_like(p.data) for _ in self._moments] for p in self.parameters]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for p in self.parameters:
             p.grad = None
 
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        self.steps += 1
+        state = iter(self._state)
+        for group in self.groups:
+            lr = self.lr * group.get("lr_scale", 1.0)
+            for p in group["params"]:
+                moments = next(state)
+                if p.grad is not None:
+                    self._update(p, lr, group.get("weight_decay"), *moments)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """{name: array} of all that a later step depends on: moments, and the steps taken."""
+        state = {
+            f"{number}.{name}": array
+            for number, arrays in enumerate(self._state)
+            for name, array in zip(self._moments, arrays, strict=True)
+        }
+        return {"steps": np.array(self.steps), **state}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a state_dict(). Raises ValueError, and changes nothing, if it does not fit."""
+        own = self.state_dict()
+        shapes, expected = ({k: v.shape for k, v in d.items()} for d in (state, own))
+        if shapes != expected:
+            wrong = sorted(k for k in {*own, *state} if shapes.get(k) != expected.get(k))
+            raise ValueError(f"the state of another optimizer: {', '.join(wrong[:5])} do not fit")
+        for name, array in own.items():
+            array[...] = state[name]
+        self.steps = int(own["steps"])
+
 
 class SGD(Optimizer):
     """velocity = momentum * velocity + grad; parameter -= lr * velocity."""
 
-    def __init__(self, parameters: Sequence[Tensor], lr: float, momentum: float = 0.0):
-        super().__init__(parameters, lr)
-        self.momentum = momentum
-        self._velocities = [np.zeros_like(p.data) for p in self.parameters]
-
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        for p, velocity in zip(self.parameters, self._velocities, strict=True):
-            if p.grad is not None:
-                velocity *= self.momentum
-                velocity += p.grad
-                p.data -= self.lr * velocity
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay, applied to matrices only (not to biases and norms).
-
-    Loshchilov, Hutter: Decoupled Weight Decay Regularization, arXiv:1711.05101.
-    """
+    _moments = ("velocity",)
 
     def __init__(
         self,
-        parameters: Sequence[Tensor],
+        parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]],
+        lr: float,
+        momentum: float = 0.0,
+    ):
+        super().__init__(parameters, lr)
+        self.momentum = momentum
+
+    def _update(self, p, lr, weight_decay, velocity):
+        velocity *= self.momentum
+        velocity += p.grad
+        p.data *= 1 - lr * (weight_decay or 0.0)
+        p.data -= lr * velocity
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: of matrices only (not of biases and norms), by default.
+
+    A group's own "weight_decay" is for all of its parameters. Loshchilov, Hutter: Decoupled
+    Weight Decay Regularization, arXiv:1711.05101.
+    """
+
+    _moments = ("mean", "square")
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]],
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -59,23 +115,16 @@ class AdamW(Optimizer):
     ):
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self.steps = 0
-        self._means = [np.zeros_like(p.data) for p in self.parameters]
-        self._squares = [np.zeros_like(p.data) for p in self.parameters]
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
-        self.steps += 1
-        for p, mean, square in zip(self.parameters, self._means, self._squares, strict=True):
-            if p.grad is None:
-                continue
-            decay = self.lr * self.weight_decay if p.ndim >= 2 else 0.0
-            arrays = [np.atleast_1d(a) for a in (p.data, p.grad, mean, square)]
-            rows = max(1, _BLOCK * len(arrays[0]) // max(1, p.size))
-            for i in range(0, len(arrays[0]), rows):
-                self._update(*(a[i : i + rows] for a in arrays), decay)
+    def _update(self, p, lr, weight_decay, mean, square):
+        if weight_decay is None:
+            weight_decay = self.weight_decay if p.ndim >= 2 else 0.0
+        arrays = [np.atleast_1d(a) for a in (p.data, p.grad, mean, square)]
+        rows = max(1, _BLOCK * len(arrays[0]) // max(1, p.size))
+        for i in range(0, len(arrays[0]), rows):
+            self._update_block(*(a[i : i + rows] for a in arrays), lr, lr * weight_decay)
 
-    def _update(self, data, grad, mean, square, decay):
+    def _update_block(self, data, grad, mean, square, lr, decay):
         beta1, beta2 = self.betas
         mean *= beta1
         mean += (1 - beta1) * grad
@@ -85,7 +134,50 @@ class AdamW(Optimizer):
         scale *= 1 / math.sqrt(1 - beta2**self.steps)
         scale += self.eps
         data *= 1 - decay
-        data -= self.lr / (1 - beta1**self.steps) * mean / scale
+        data -= lr / (1 - beta1**self.steps) * mean / scale
+
+
+class Muon(Optimizer):
+    """Momentum with orthogonal steps, for the matrices inside a network (not tables, not heads).
+
+    Every direction that the momentum points to is followed equally far. The step is scaled by
+    sqrt(max(1, out / in)). Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    """
+
+    _moments = ("mean",)
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]],
+        lr: float = 0.02,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(parameters, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
+        if wrong := [p.shape for p in self.parameters if p.ndim != 2]:
+            raise ValueError(f"Muon moves matrices, got a parameter of shape {wrong[0]}: use AdamW")
+
+    def _update(self, p, lr, weight_decay, mean):
+        mean *= self.momentum
+        mean += (1 - self.momentum) * p.grad
+        ahead = self.momentum * mean + (1 - self.momentum) * p.grad  # Nesterov's
+        p.data *= 1 - lr * (self.weight_decay if weight_decay is None else weight_decay)
+        p.data -= lr * math.sqrt(max(1, p.shape[1] / p.shape[0])) * orthogonalize(ahead)
+
+
+def orthogonalize(x: np.ndarray, steps: int = 5) -> np.ndarray:
+    """x (m, n) with its singular values brought close to 1 (0.7 to 1.2), the vectors kept.
+
+    Newton-Schulz: an odd polynomial of x, applied again and again, pulls them there.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = x if x.shape[0] <= x.shape[1] else x.T
+    wide = wide / (np.linalg.norm(wide) + 1e-7)
+    for _ in range(steps):
+        square = wide @ wide.T
+        wide = a * wide + (b * square + c * square @ square) @ wide
+    return wide if x.shape[0] <= x.shape[1] else wide.T
 
 
 def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:

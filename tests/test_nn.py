@@ -347,6 +347,89 @@ def test_a_parameter_without_gradient_stays():
     np.testing.assert_array_equal(ps[1].data, before)
 
 
+def test_groups_have_rates_and_decays_of_their_own():
+    def moved(groups):
+        ps = [Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.ones(2), requires_grad=True)]
+        for p in ps:
+            p.grad = np.zeros(p.shape)
+        optimizer = nn.AdamW(groups(*ps), lr=0.5, weight_decay=0.2)
+        optimizer.step()
+        assert optimizer.parameters == ps
+        return [p.data.flat[0] for p in ps]
+
+    assert moved(lambda a, b: [a, b]) == pytest.approx([0.9, 1.0])  # matrices only
+    assert moved(
+        lambda a, b: [{"params": [a], "lr_scale": 0.1}, {"params": (b,), "weight_decay": 0.4}]
+    ) == pytest.approx([0.99, 0.8])
+    velocity = Tensor(1.0, requires_grad=True)
+    velocity.grad = np.array(0.0)
+    nn.SGD([{"params": [velocity], "weight_decay": 0.5}], lr=0.1).step()
+    assert velocity.item() == pytest.approx(0.95)
+
+
+def test_impossible_groups():
+    x = Tensor(np.ones(2), requires_grad=True)
+    with pytest.raises(ValueError, match="no option learning_rate"):
+        nn.AdamW([{"params": [x], "learning_rate": 1}])
+    with pytest.raises(ValueError, match="in two groups, or twice in one"):
+        nn.AdamW([{"params": [x]}, {"params": [x]}])
+    with pytest.raises(ValueError, match=r"Muon moves matrices, got .* shape \(2,\): use AdamW"):
+        nn.Muon([x])
+    assert nn.Muon([]).step() is None
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (1, 6), (24, 8)])
+def test_orthogonalize_brings_singular_values_to_one(shape):
+    u, s, vt = np.linalg.svd(RNG(1).standard_normal(shape), full_matrices=False)
+    x = (u * np.linspace(0.3, 1, len(s))) @ vt
+    y = nn.optim.orthogonalize(1e3 * x)
+    got = np.diagonal(u.T @ y @ vt.T)
+    assert (got > 0.6).all() and (got < 1.25).all()
+    np.testing.assert_allclose(u @ np.diag(got) @ vt, y, atol=1e-12)  # the same vectors
+    assert not nn.optim.orthogonalize(np.zeros(shape)).any()
+    assert nn.optim.orthogonalize(x.astype(np.float32)).dtype == np.float32
+
+
+def test_muon_against_its_formula():
+    p = Tensor(RNG(0).standard_normal((3, 12)), requires_grad=True)
+    expected, mean = p.data.copy(), 0
+    optimizer = nn.Muon([p], lr=0.1, momentum=0.8, weight_decay=0.5)
+    for seed in range(3):
+        p.grad = RNG(seed).standard_normal((3, 12))
+        optimizer.step()
+        mean = 0.8 * mean + 0.2 * p.grad
+        step = nn.optim.orthogonalize(0.8 * mean + 0.2 * p.grad)
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * 2 * step  # sqrt(12 / 3) = 2
+    np.testing.assert_allclose(p.data, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [nn.AdamW, nn.Muon, lambda ps: nn.SGD(ps, 0.1, momentum=0.9)])
+def test_an_optimizer_goes_on_from_its_state(make):
+    def steps(optimizer, seeds):
+        for seed in seeds:
+            for p in optimizer.parameters:
+                p.grad = RNG(seed).standard_normal(p.shape)
+            optimizer.step()
+
+    def parameters():
+        return [Tensor(np.ones((2, 3)), requires_grad=True) for _ in range(2)]
+
+    straight = make(parameters())
+    steps(straight, range(6))
+    first = make(parameters())
+    steps(first, range(3))
+    state = {name: array.copy() for name, array in first.state_dict().items()}
+    second = make(parameters())
+    for p, q in zip(first.parameters, second.parameters, strict=True):
+        q.data[:] = p.data
+    second.load_state_dict(state)
+    steps(second, range(3, 6))
+    for p, q in zip(straight.parameters, second.parameters, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    with pytest.raises(ValueError, match=r"state of another optimizer: 1\.\w+.* do not fit"):
+        second.load_state_dict({k: v for k, v in state.items() if not k.startswith("1.")})
+
+
 def test_clip_grad_norm():
     ps = parameters()
     norm = math.sqrt(sum((p.grad**2).sum() for p in ps))
