@@ -1,20 +1,28 @@
-"""A small language model, whole: tokenizer, model, training, generation, command line.
+"""A small language model, whole: text, model, training, generation, command line.
 
     python tinygpt.py                                      the five-sentence example
-    python tinygpt.py train FILE --out-dir DIR             train on a text
-    python tinygpt.py generate DIR --prompt "To be"        continue a prompt
+    python tinygpt.py train FILE --out-dir RUN             train on a text
+    python tinygpt.py train --out-dir RUN --resume         go on where it stopped
+    python tinygpt.py evaluate RUN FILE                    loss and perplexity on a text
+    python tinygpt.py plot RUN RUN                         the losses of several runs
+    python tinygpt.py generate RUN --prompt "To be"        continue a prompt
 
-The file is meant to be read from top to bottom. The layers are in nn/, the calculus below them
-in autograd/. B sequences, T positions, C channels, V tokens.
+The file is meant to be read from top to bottom. The layers are in nn/, and so are the tokenizers
+(nn/text.py); the calculus below them is in autograd/. B sequences, T positions, C channels, V
+tokens.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+import time
+import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,94 +31,40 @@ import numpy as np
 
 import nn
 from autograd import Tensor, no_grad
-from nn.checkpoint import load_arrays, save_arrays, write_atomically
+from nn.checkpoint import load_arrays, locked, read_json, save_arrays, write_json
 from nn.functional import cross_entropy, linear
+from nn.monitor import Metrics, Progress, plot_losses, read_metrics, reading
+from nn.sampling import check_sampling, sample
+from nn.text import (
+    END,
+    PAD,
+    START,
+    TOKENIZERS,
+    UNK,
+    BPETokenizer,
+    CharTokenizer,
+    TokenFile,
+    Tokenizer,
+    WordTokenizer,
+    digest,
+    load_tokenizer,
+    open_tokens,
+    read_pieces,
+    text_files,
+    tokenize,
+)  # fmt: skip
+from nn.training import (
+    accumulate_gradients,
+    interrupts,
+    machine_memory,
+    parts_of,
+    random_batch,
+)  # fmt: skip
 
-# ---------------------------------------------------------------- text to numbers
-
-PAD, UNK, START, END = range(4)
-
-
-class WordTokenizer:
-    """Lower-case words, split at white space; a word that `fit` has not seen becomes <UNK>.
-
-    >>> tokenizer = WordTokenizer().fit(["the cat sat", "the dog"])
-    >>> tokenizer.encode("The cat flew")
-    [7, 4, 1]
-    >>> tokenizer.decode([7, 5])
-    'the dog'
-    """
-
-    kind = "word"
-    specials = ("<PAD>", "<UNK>", "<START>", "<END>")
-
-    def __init__(self, tokens: Iterable[str] = specials):
-        self.tokens = list(tokens)
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
-
-    def fit(self, text: str | Iterable[str]) -> WordTokenizer:
-        """Take the vocabulary from a text, or several."""
-        texts = [text] if isinstance(text, str) else text
-        words = {word for t in texts for word in t.lower().split()}
-        self.__init__([*self.specials, *sorted(words - {*self.specials})])
-        return self
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens)
-
-    def encode(self, text: str) -> list[int]:
-        return [self._ids.get(word, UNK) for word in text.lower().split()]
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return " ".join(self.tokens[i] for i in ids)
-
-    def unknown(self, text: str) -> list[str]:
-        """The words of a text that encode to <UNK>."""
-        return sorted({word for word in text.lower().split() if word not in self._ids})
-
-
-class CharTokenizer:
-    """One token per character; one that `fit` has not seen is an error.
-
-    >>> tokenizer = CharTokenizer().fit("hello")
-    >>> tokenizer.encode("hole")
-    [1, 3, 2, 0]
-    """
-
-    kind = "char"
-
-    def __init__(self, tokens: Iterable[str] = ()):
-        self.tokens = list(tokens)
-        self._ids = {token: i for i, token in enumerate(self.tokens)}
-
-    def fit(self, text: str | Iterable[str]) -> CharTokenizer:
-        """Take the vocabulary from a text, or several."""
-        self.__init__(sorted({character for t in text for character in t}))
-        return self
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens)
-
-    def encode(self, text: str) -> list[int]:
-        try:
-            return [self._ids[character] for character in text]
-        except KeyError:
-            raise ValueError(
-                f"characters the model has never seen: {' '.join(map(repr, self.unknown(text)))}; "
-                "leave them out, or train on a text that has them"
-            ) from None
-
-    def decode(self, ids: Iterable[int]) -> str:
-        return "".join(self.tokens[i] for i in ids)
-
-    def unknown(self, text: str) -> list[str]:
-        """The characters of a text that cannot be encoded."""
-        return sorted(set(text) - self._ids.keys())
-
-
-TOKENIZERS = {"word": WordTokenizer, "char": CharTokenizer}
+__all__ = [
+    "BPETokenizer", "CharTokenizer", "GPTConfig", "TinyGPT", "TrainConfig", "Training",
+    "WordTokenizer", "load", "main", "mean_loss", "sample", "save", "train",
+]  # fmt: skip
 
 # ---------------------------------------------------------------- the model
 
@@ -171,9 +125,10 @@ class TinyGPT(nn.Module):
             )
             for _ in range(c.n_layer)
         ]  # fmt: skip
-        for block in self.blocks:  # begin close to the identity, and keep the sum of all small
-            for layer in (block.attention.projection, block.feed_forward.projection):
-                layer.weight.data *= 0.1 / math.sqrt(2 * c.n_layer)
+        for name, p in self.named_parameters():  # as GPT-2: the sum of all blocks stays small
+            if p.ndim == 2 and name.startswith("blocks."):
+                std = 0.02 / (math.sqrt(2 * c.n_layer) if "projection" in name else 1)
+                p.data *= std * math.sqrt(len(p.data))  # Linear begins with 1 / sqrt(in)
         if c.norm_first:
             self.norm = nn.LayerNorm(c.n_embd, c.bias)
         if not c.tie_weights:
@@ -217,7 +172,7 @@ class TinyGPT(nn.Module):
 
         Ends when every sequence has drawn `stop`, which is kept and fills up the shorter ones.
         """
-        _check_sampling(max_new_tokens, temperature, top_k, top_p)
+        check_sampling(max_new_tokens, temperature, top_k, top_p)
         rng = np.random.default_rng() if rng is None else rng
         ids = np.array(ids)
         if ids.ndim not in (1, 2) or not ids.size:
@@ -239,198 +194,273 @@ class TinyGPT(nn.Module):
         return rows if ids.ndim == 2 else rows[0]
 
 
-def _check_sampling(max_new_tokens, temperature, top_k, top_p):
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 (always the likeliest) or more, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}; leave it out for no limit")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
-
-
-def sample(
-    logits: np.ndarray,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    rng: np.random.Generator,
-) -> int:
-    """A token drawn from softmax(logits / temperature), logits (V,).
-
-    Only the top_k likeliest are eligible, and of those the fewest that hold probability top_p.
-    """
-    if not np.isfinite(logits).any() or np.isnan(logits).any():
-        raise ValueError("the model gives nan: its training has diverged")
-    if temperature == 0:
-        return int(logits.argmax())
-    order = np.argsort(-logits, kind="stable")[:top_k]  # likeliest first
-    scores = logits[order].astype(float) - logits[order[0]]
-    with np.errstate(over="ignore"):  # a tiny temperature: -inf, probability 0
-        p = np.exp(scores / temperature)
-    cumulative = np.cumsum(p / p.sum())
-    if top_p is not None:
-        cumulative = cumulative[: np.searchsorted(cumulative, top_p) + 1]
-    return int(order[np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")])
-
-
 # ---------------------------------------------------------------- training
 
 
 @dataclass
 class TrainConfig:
-    """How to train; the defaults are nanoGPT's for a CPU."""
+    """How to train; the defaults are nanoGPT's for a CPU, but for the recipe."""
 
     batch_size: int = 12
+    micro_batch_size: int = 0  # sequences at once, to save memory; 0: the whole batch
     max_iters: int = 2000
-    learning_rate: float = 1e-3
-    min_lr: float = 1e-4
+    optimizer: str = "muon"  # for the matrices of the blocks, beside AdamW; or "adamw" for all
+    muon_lr: float = 0.02
+    learning_rate: float | None = None  # of AdamW: 0.004 beside Muon, 0.001 alone
+    min_lr: float | None = None  # where the schedule ends: a tenth of learning_rate
+    schedule: str = "cosine"  # or "constant"
     warmup_iters: int = 100
     beta2: float = 0.99
     weight_decay: float = 0.1
     grad_clip: float = 1.0  # 0: none
     eval_interval: int = 250
     eval_iters: int = 20
+    patience: int = 0  # evaluations without a better one before it stops; 0: never
+    save_seconds: float = 60.0
     seed: int = 1337
 
     def __post_init__(self):
+        if self.learning_rate is None:
+            self.learning_rate = 4e-3 if self.optimizer == "muon" else 1e-3
+        if self.min_lr is None:
+            self.min_lr = 0.1 * self.learning_rate
         _require(self, "batch_size max_iters eval_interval eval_iters", 1)
         _require(self, "learning_rate min_lr warmup_iters weight_decay grad_clip seed", 0)
+        _require(self, "micro_batch_size patience save_seconds muon_lr", 0)
         _require(self, "beta2", 0, below=1)
+        for name, values in CHOICES.items():
+            if getattr(self, name) not in values:
+                either = " or ".join(values)
+                raise ValueError(f"{name} must be {either}, got {getattr(self, name)!r}")
+
+    def rate(self, iteration: int) -> float:
+        """The learning rate of an iteration."""
+        end = self.learning_rate if self.schedule == "constant" else self.min_lr
+        return nn.warmup_cosine(
+            iteration, self.max_iters, self.learning_rate, end, self.warmup_iters
+        )
+
+
+DERIVED = {
+    "d_ff": "4 * n_embd",
+    "learning_rate": "of AdamW: 0.004 beside muon, 0.001 alone",
+    "min_lr": "learning_rate / 10",
+}
+CHOICES = {"schedule": ("cosine", "constant"), "optimizer": ("muon", "adamw")}
+
+
+class Training:
+    """A model in training: all that its next iteration depends on, and what came before.
+
+    The random numbers of an iteration are drawn from the seed and its number alone: there is no
+    random state, and no position in the data, that could be lost.
+    """
+
+    def __init__(self, model: TinyGPT, config: TrainConfig):
+        self.model, self.config, self.iteration = model, config, 0
+        self.parameters = model.parameters()
+        named = model.named_parameters() if config.optimizer == "muon" else ()
+        matrices = [p for name, p in named if name.startswith("blocks.") and p.ndim == 2]
+        others = [p for p in self.parameters if all(p is not matrix for matrix in matrices)]
+        decay = config.weight_decay
+        self.muon = nn.Muon(matrices, config.muon_lr)
+        self.adamw = nn.AdamW(others, betas=(0.9, config.beta2), weight_decay=decay)
+        self.evaluations: list[list[float]] = []  # [iteration, validation loss]
+
+    def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
+        """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
+        c = self.config
+        rng = np.random.default_rng((c.seed, self.iteration))
+        for module in self.model.train().modules():
+            if isinstance(module, nn.Dropout):
+                module.rng = rng
+        loss, norm = self.gradients(*next_batch(rng), ignore_index)
+        self.check(loss, norm)
+        self.adamw.lr = c.rate(self.iteration)
+        self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
+        self.adamw.step()
+        self.muon.step()
+        self.iteration += 1
+        return {"loss": loss, "learning_rate": self.adamw.lr, "grad_norm": norm}
+
+    def gradients(
+        self, ids: np.ndarray, targets: np.ndarray, ignore_index: int = -100
+    ) -> tuple[float, float]:
+        """Set the gradients of a batch, clipped; returns its loss and their norm before that."""
+        c = self.config
+        for parameter in self.parameters:
+            parameter.grad = None
+        with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
+            loss = accumulate_gradients(self.model, ids, targets, c.micro_batch_size, ignore_index)
+            return loss, nn.clip_grad_norm(self.parameters, c.grad_clip or math.inf)
+
+    def check(self, loss: float, norm: float = 0.0) -> None:
+        """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
+        c = self.config
+        if not math.isfinite(loss + norm):
+            raise ValueError(
+                f"training diverged at iteration {self.iteration}: the loss is {loss}, the norm of "
+                f"its gradient {norm}; what was saved before is untouched. Try a lower "
+                f"--learning-rate than {c.learning_rate:g} or --muon-lr than {c.muon_lr:g}, more "
+                f"--warmup-iters than {c.warmup_iters}, or --grad-clip 1"
+            )
+
+    @property
+    def best(self) -> list[float] | None:
+        """The evaluation with the lowest loss."""
+        return min(self.evaluations, key=lambda pair: pair[1], default=None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether max_iters are done, or the validation loss has not improved for too long."""
+        since = [i for i, _ in self.evaluations if i > self.best[0]]
+        patience = self.config.patience
+        return self.iteration >= self.config.max_iters or 0 < patience <= len(since)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays, and strings, from which `restore` goes on to the same bits."""
+        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        arrays |= {f"adamw.{k}": v for k, v in self.adamw.state_dict().items()}
+        arrays |= {f"muon.{k}": v for k, v in self.muon.state_dict().items()}
+        done = {"iteration": self.iteration, "evaluations": self.evaluations}
+        return arrays, {"done": json.dumps(done)}
+
+    def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
+        """Go on from a state()."""
+        self.model.load_state_dict(_below("model.", arrays))
+        self.adamw.load_state_dict(_below("adamw.", arrays))
+        self.muon.load_state_dict(_below("muon.", arrays))
+        done = json.loads(header["done"])
+        self.iteration, self.evaluations = done["iteration"], done["evaluations"]
+
+
+def _below(prefix, arrays):
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def train(
-    model: TinyGPT,
-    next_batch: Callable[[], tuple[np.ndarray, np.ndarray]],
-    config: TrainConfig,
-    evaluate: Callable[[int], None] | None = None,
+    training: Training,
+    next_batch: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
+    run: Run | None = None,
     ignore_index: int = -100,
 ) -> list[float]:
-    """Train on the batches (ids, targets) drawn, with a progress bar; returns all losses.
+    """Train until it is finished, or until Ctrl-C; returns the losses of these iterations.
 
-    `evaluate(iteration)` is called every eval_interval iterations and after the last.
+    `run` keeps what is done on disk, and evaluates every eval_interval iterations.
     """
-    from tqdm import tqdm
-
-    c, parameters, losses = config, model.parameters(), []
-    optimizer = nn.AdamW(parameters, betas=(0.9, c.beta2), weight_decay=c.weight_decay)
-    with tqdm(total=c.max_iters, desc="training", dynamic_ncols=True) as bar:
-        for i in range(c.max_iters):
-            rate = (c.learning_rate, c.min_lr, c.warmup_iters)
-            optimizer.lr = nn.warmup_cosine(i, c.max_iters, *rate)
-            optimizer.zero_grad()
-            loss = model.train().loss(*next_batch(), ignore_index=ignore_index)
-            loss.backward()
-            if c.grad_clip:
-                nn.clip_grad_norm(parameters, c.grad_clip)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise ValueError(
-                    f"the loss became {losses[-1]} at iteration {i}: try a smaller learning rate"
-                )
-            optimizer.step()
-            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-            bar.update()
-            if evaluate and ((i + 1) % c.eval_interval == 0 or i + 1 == c.max_iters):
-                evaluate(i + 1)
-    model.eval()
+    c, losses, shown = training.config, [], {}
+    with Progress(c.max_iters, training.iteration) as progress, interrupts() as interrupted:
+        started = time.monotonic()
+        while True:
+            i = training.iteration
+            due = i % c.eval_interval == 0 or i >= c.max_iters
+            if run and i and due and all(i != before for before, _ in training.evaluations):
+                run.save()  # first, lest the evaluation fails
+                shown["validation"] = f"{run.evaluate(progress):.3f}"
+            if training.finished or interrupted:
+                break
+            figures = training.step(next_batch, ignore_index)
+            losses.append(figures["loss"])
+            if run:
+                tokens = len(losses) * c.batch_size * training.model.config.block_size
+                speed = tokens / (time.monotonic() - started)
+                run.record(**figures, tokens_per_second=round(speed))
+                shown["speed"] = f"{speed:,.0f} tokens/s"
+            progress.update(loss=f"{figures['loss']:.3f}", **shown)
+    if run:
+        run.save()
+    training.model.eval()
     return losses
 
 
-def random_batch(tokens: np.ndarray, T: int, B: int, rng: np.random.Generator):
-    """B random windows (B, T) of a text, and the same one token later."""
-    starts = rng.integers(len(tokens) - T, size=(B, 1)) + np.arange(T)
-    return tokens[starts], tokens[starts + 1]
-
-
 @no_grad()
-def mean_loss(model: TinyGPT, tokens: np.ndarray, batch_size: int = 32) -> float:
-    """Nats per token over a whole text, in windows of block_size side by side."""
-    T = min(model.config.block_size, len(tokens) - 1)
-    n = (len(tokens) - 1) // T * T  # the rest would be a window of another length
-    ids, targets = tokens[:n].reshape(-1, T), tokens[1 : n + 1].reshape(-1, T)
-    total = 0.0
-    model.eval()
-    for i in range(0, len(ids), batch_size):
-        part = slice(i, i + batch_size)
-        total += model.loss(ids[part], targets[part]).item() * targets[part].size
-    return total / n
+def mean_loss(
+    model: TinyGPT,
+    tokens: np.ndarray | TokenFile,
+    stride: int | None = None,
+    window: int | None = None,
+    batch_size: int | None = None,
+    advance: Callable[[int], object] = lambda scored: None,
+) -> float:
+    """Nats per token over a whole text: of every token but the first, each scored once.
 
-
-def plot_loss(path: Path, losses: list[float], evaluations: list[tuple[int, float]] = ()) -> None:
-    """The loss curve as a PNG: every iteration, their running mean, and validation losses."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    x = np.arange(1, len(losses) + 1)
-    axes.plot(x, losses, color="C0", alpha=0.35, linewidth=0.8, label="training, each batch")
-    width = max(1, len(losses) // 50)
-    running = np.convolve(losses, np.ones(width) / width, mode="valid")
-    middle = x[width // 2 : width // 2 + len(running)]
-    axes.plot(middle, running, color="C0", label=f"training, mean of {width}")
-    if evaluations:
-        axes.plot(
-            *zip(*evaluations, strict=True), "o-", color="C1", label="validation", clip_on=False
+    Windows of `window` tokens (block_size if None) begin `stride` (window if None) apart, and
+    each scores the tokens that none before it has: with stride 1 every token has its full
+    context, with stride `window` the first of a window has none but itself.
+    """
+    window = model.config.block_size if window is None else window
+    stride = window if stride is None else stride
+    if not 1 <= stride <= window <= model.config.block_size:
+        raise ValueError(
+            f"window {window} and stride {stride}: 1 <= stride <= window <= block_size "
+            f"{model.config.block_size} is needed"
         )
-    axes.set(title="Training loss", xlabel="iteration", ylabel="cross entropy (nats per token)")
-    axes.set_xlim(0, len(losses))
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    write_atomically(path, FigureCanvasAgg(figure).print_png)
+    n = len(tokens) - 1
+    if n < 1:
+        raise ValueError(f"a text of {n + 1} tokens has none to predict: two are needed")
+    if batch_size is None:  # 16 MB of logits, or one window
+        batch_size = max(1, (1 << 22) // (window * model.config.vocab_size))
+    window = min(window, n)
+    stride, total = min(stride, window), 0.0
+    begins = np.arange(0, n - window + stride, stride)
+    for i in range(0, len(begins), batch_size):
+        at = begins[i : i + batch_size, None] + np.arange(window + 1)
+        windows = tokens[np.minimum(at, n)]  # the last may reach beyond the end
+        targets = np.where(at <= n, windows, -100)[:, 1:]
+        targets[at[:, 0] > 0, : window - stride] = -100  # scored before
+        count = int((targets != -100).sum())
+        total += model.eval().loss(windows[:, :-1], targets).item() * count
+        advance(count)
+    return total / n
 
 
 # ---------------------------------------------------------------- files
 
 
-def save(directory: Path, model: TinyGPT, tokenizer: WordTokenizer | CharTokenizer) -> None:
-    """Write model.safetensors: the weights, and in its header the config and the tokenizer."""
-    header = {
-        "config": json.dumps(asdict(model.config)),
-        "tokenizer": json.dumps({"kind": tokenizer.kind, "tokens": tokenizer.tokens}),
-    }
-    save_arrays(Path(directory) / "model.safetensors", model.state_dict(), header)
+def save(directory: Path, model: TinyGPT, tokenizer: Tokenizer, notes: Any = None) -> None:
+    """Write config.json, the tokenizer and model.safetensors, whose header seals all three."""
+    directory = Path(directory)
+    write_json(directory / "config.json", {"model_type": "tinygpt", **asdict(model.config)})
+    files = [directory / "config.json", tokenizer.save(directory)]
+    header = {"seals": json.dumps({path.name: _seal(path) for path in files})}
+    header |= {"notes": json.dumps(notes)}
+    save_arrays(directory / "model.safetensors", model.state_dict(), header)
 
 
-def load(directory: Path) -> tuple[TinyGPT, WordTokenizer | CharTokenizer]:
+def load(directory: Path) -> tuple[TinyGPT, Tokenizer]:
     """The model and the tokenizer that `save` wrote. Raises ValueError if there are none."""
-    path = Path(directory) / "model.safetensors"
+    directory = Path(directory)
+    path = directory / "model.safetensors"
     if not path.is_file():
         raise ValueError(f"no model in {directory}: give the --out-dir of `tinygpt.py train`")
-    arrays, header = load_arrays(path)
+    arrays, header = load_arrays(path, sealed=True)
+    for name, seal in json.loads(header.get("seals", "{}")).items():
+        if _seal(directory / name) != seal:
+            raise ValueError(f"{directory / name} was changed or damaged since {path} was written")
+    config = read_json(directory / "config.json", "model_type")
     try:
-        config, vocabulary = json.loads(header["config"]), json.loads(header["tokenizer"])
+        config.pop("model_type")
         model = TinyGPT(GPTConfig(**config), np.random.default_rng(0))
         model.load_state_dict(arrays)
-        tokenizer = TOKENIZERS[vocabulary["kind"]](vocabulary["tokens"])
-        if tokenizer.vocab_size != model.config.vocab_size:
-            raise ValueError(f"{tokenizer.vocab_size} tokens in it, {model.config.vocab_size} used")
-        return model, tokenizer
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a model written by tinygpt.py ({error!r})") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is not a model written by tinygpt.py ({error})") from error
+    tokenizer = load_tokenizer(directory)
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(
+            f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model "
+            f"{model.config.vocab_size}: one of them belongs to another run"
+        )
+    return model.eval(), tokenizer
 
 
-def read_text(path: str) -> str:
-    """A text file, in UTF-8. Raises ValueError naming what is wrong with it."""
+def _seal(path):
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        return zlib.crc32(path.read_bytes())
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text (byte {error.start}): convert it, for instance with "
-            f"`iconv -f latin1 -t utf-8`"
-        ) from error
-    if not text.strip():
-        raise ValueError(f"{path} is empty: give a text of some thousand characters")
-    return text
 
 
-# ---------------------------------------------------------------- the three jobs
+# ---------------------------------------------------------------- the example
 
 CORPUS = (
     "the cat sat on the mat",
@@ -461,10 +491,11 @@ def run_example(seed: int = 0) -> float:
         f"Model: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, "
         f"{count(model):,} parameters"
     )
-    losses = train(
-        model, lambda: (ids, targets), TrainConfig(max_iters=300, warmup_iters=20), None, PAD
-    )
-    plot_loss(Path("training_loss.png"), losses)
+    config = TrainConfig(max_iters=300, warmup_iters=20, optimizer="adamw", seed=seed)
+    training = Training(model, config)
+    losses = train(training, lambda rng: (ids, targets), ignore_index=PAD)
+    metrics = [{"iteration": i, "loss": loss} for i, loss in enumerate(losses, 1)]
+    plot_losses(Path("training_loss.png"), {"example": metrics})
     print("Loss curve: training_loss.png\n")
 
     for prompt in ("the cat", "the dog", "the mat"):
@@ -483,77 +514,359 @@ def count(model: nn.Module) -> int:
     return sum(parameter.size for parameter in model.parameters())
 
 
-def run_train(args: argparse.Namespace) -> None:
-    """Train on a text file; the model with the lowest validation loss is kept in --out-dir."""
-    config = _from_flags(TrainConfig, args)
-    text = read_text(args.file)
-    tokenizer = TOKENIZERS[args.tokenizer]().fit(text)
-    tokens, T = np.array(tokenizer.encode(text)), args.block_size
-    cut = len(tokens) * 9 // 10
-    training, validation = tokens[:cut], tokens[cut:]
-    if len(validation) <= T:
-        raise ValueError(
-            f"{args.file} is too short: its last tenth, for validation, has {len(validation)} "
-            f"tokens and --block-size {T} needs {T + 1}; take a longer text or a smaller size"
-        )
-    rng = np.random.default_rng(config.seed)
-    model = TinyGPT(_from_flags(GPTConfig, args, vocab_size=tokenizer.vocab_size), rng)
-    directory = make_directory(args.out_dir)
-    print(
-        f"{args.file}: {len(training):,} tokens for training, {len(validation):,} for "
-        f"validation, vocabulary {tokenizer.vocab_size:,}\nModel: {count(model):,} parameters"
-    )
-    evaluate, evaluations = keep_best(model, tokenizer, validation, config, directory)
-    losses = train(
-        model, lambda: random_batch(training, T, config.batch_size, rng), config, evaluate
-    )
-    plot_loss(directory / "training_loss.png", losses, evaluations)
-    best, _ = min(evaluations, key=lambda pair: pair[1])
-    loss = mean_loss(load(directory)[0], validation)
-    bits = loss * len(validation) / math.log(2) / len(tokenizer.decode(validation).encode())
-    print(
-        f"Model of iteration {best} and training_loss.png saved in {directory}\n"
-        f"Validation loss {loss:.4f} nats per token, perplexity {math.exp(loss):.3f}, "
-        f"{bits:.3f} bits per byte (whole validation part, window {T}, stride {T})"
-    )
+# ---------------------------------------------------------------- a run and its directory
+
+PRESETS = {
+    "demo": dict(
+        n_layer=2, n_head=4, n_embd=64, d_ff=128, block_size=16, bias=True, norm_first=False,
+        positions="sinusoidal", activation="relu", batch_size=32,
+    ),
+    "shakespeare-cpu": dict(),  # nanoGPT's train_shakespeare_char.py for a CPU: the defaults
+    "shakespeare-gpu": dict(
+        n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2, batch_size=64,
+        max_iters=5000,
+    ),
+    "medium": dict(
+        n_layer=12, n_head=8, n_embd=512, d_ff=2048, block_size=256, dropout=0.1, batch_size=16,
+        max_iters=5000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=200,
+    ),
+    "gpt2": dict(
+        n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, tokenizer="bpe",
+        vocab_size=50257, batch_size=12, micro_batch_size=1, max_iters=20000, learning_rate=6e-4,
+        min_lr=6e-5, warmup_iters=700, beta2=0.95,
+    ),
+}  # fmt: skip
+_CHANGEABLE = {"max_iters", "patience", "save_seconds"}  # on --resume
 
 
-def keep_best(model, tokenizer, validation, config, directory):
-    """An `evaluate` for `train` that reports, and saves when it is better than before."""
-    from tqdm import tqdm
+class Run:
+    """A training and its directory, in which it can be stopped at any moment.
 
-    rng = np.random.default_rng(config.seed)  # of its own: training does not depend on it
-    T, evaluations = model.config.block_size, []
-    batches = [
-        random_batch(validation, T, config.batch_size, rng) for _ in range(config.eval_iters)
-    ]
+    state.safetensors has all to go on with, model.safetensors the best model by validation, with
+    config.json and the tokenizer; settings.json what it was started with; metrics.jsonl and
+    training_loss.png how it goes.
+    """
+
+    def __init__(
+        self, directory: Path, training: Training, tokenizer: Tokenizer, tokens: TokenFile,
+        settings: dict[str, Any],
+    ):  # fmt: skip
+        self.directory, self.training, self.tokenizer = directory, training, tokenizer
+        self.settings, self._saved = settings, time.monotonic()
+        cut = len(tokens) * 9 // 10
+        self.tokens, self.validation = tokens.part(0, cut), tokens.part(cut, len(tokens))
+        T = training.model.config.block_size
+        if len(self.validation) <= T:
+            raise ValueError(
+                f"the text is too short: its last tenth, for validation, has "
+                f"{len(self.validation)} tokens and --block-size {T} needs {T + 1}; take a longer "
+                "text or a smaller size"
+            )
+        self.metrics = Metrics(directory / "metrics.jsonl", training.iteration)
+
+    def next_batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        T = self.training.model.config.block_size
+        return random_batch(self.tokens, T, self.training.config.batch_size, rng)
+
+    def record(self, **figures: float) -> None:
+        """Note the figures of an iteration; save if the last time was long ago."""
+        self.metrics.add(self.training.iteration, **figures)
+        if time.monotonic() - self._saved >= self.training.config.save_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write all that is needed to go on, if it is sound: if a next step could be taken."""
+        few = self.validation[: min(64, self.training.model.config.block_size) + 1][None]
+        self.training.check(*self.training.gradients(few[:, :-1], few[:, 1:]))
+        self.metrics.sync()
+        arrays, header = self.training.state()
+        header["settings"] = json.dumps(self.settings)
+        save_arrays(self.directory / "state.safetensors", arrays, header)
+        self._saved = time.monotonic()
 
     @no_grad()
-    def evaluate(iteration):
-        model.eval()
-        loss = float(np.mean([model.loss(*batch).item() for batch in batches]))
-        if not math.isfinite(loss):  # before anything is saved
-            raise ValueError(f"the validation loss became {loss}: try a smaller learning rate")
-        if all(loss < before for _, before in evaluations):
-            save(directory, model, tokenizer)
-        evaluations.append((iteration, loss))
-        sample = model.generate(validation[:1], 120, temperature=0.8, rng=rng)
-        tqdm.write(
-            f"\niteration {iteration}: validation loss {loss:.4f}; a sample:\n"
-            f"{tokenizer.decode(sample[1:]).strip()}"
+    def evaluate(self, progress: Progress) -> float:
+        """The validation loss, on the same batches each time; the best model is kept."""
+        training, c = self.training, self.training.config
+        model, T = training.model.eval(), training.model.config.block_size
+        rng = np.random.default_rng((c.seed, 0, 1))  # not those of an iteration
+        batches = [random_batch(self.validation, T, c.batch_size, rng) for _ in range(c.eval_iters)]
+        parts = [part for batch in batches for part in parts_of(*batch, c.micro_batch_size)]
+        loss = sum(model.loss(ids, targets).item() * share for ids, targets, share in parts)
+        loss /= c.eval_iters
+        training.check(loss)
+        best = training.best is None or loss < training.best[1]
+        best = best or not (self.directory / "model.safetensors").exists()  # somebody took it
+        if best:
+            notes = {"run": _identity(self.settings), "iteration": training.iteration, "loss": loss}
+            save(self.directory, model, self.tokenizer, notes)
+        training.evaluations.append([training.iteration, loss])
+        self.metrics.add(training.iteration, validation_loss=loss)
+        self.plot()
+        ids = model.generate(self.validation[:1], 120, temperature=0.8, rng=rng)
+        progress.write(
+            f"\niteration {training.iteration}: validation loss {loss:.4f}"
+            f"{', the best so far' if best else ''}; a sample:\n"
+            f"{self.tokenizer.decode(ids[1:].tolist()).strip()}"
+        )
+        return loss
+
+    def plot(self) -> None:
+        metrics = read_metrics(self.directory / "metrics.jsonl")
+        plot_losses(self.directory / "training_loss.png", {str(self.directory): metrics})
+
+
+def run_train(args: argparse.Namespace) -> None:
+    """Start a run in --out-dir, or go on with it."""
+    directory = Path(args.out_dir)
+    state = directory / "state.safetensors"
+    for name, value in PRESETS.get(args.preset, {}).items():
+        if getattr(args, name, None) is None:
+            setattr(args, name, value)
+    files = text_files(args.files) if args.files else []
+    if args.resume and state.exists():
+        with locked(directory):
+            _train(_resumed(directory, args, files))
+        return
+    if not files:
+        raise ValueError(
+            f"there is no run in {directory} to go on with: give the FILE to train on"
+            if args.resume
+            else "give a FILE to train on, or --resume to go on with the run in --out-dir"
+        )
+    if state.exists() or (directory / "model.safetensors").exists():
+        raise ValueError(
+            f"there is a run in {directory} already: go on with it by --resume, or choose another "
+            "--out-dir"
+        )
+    config = _from_flags(TrainConfig, args)
+    _from_flags(GPTConfig, args, vocab_size=1)  # what is wrong is told before anything is made
+    text = {"text": digest(files, reading), "kind": args.tokenizer or "char"}
+    text["vocab_size"] = args.vocab_size
+    with locked(directory):
+        _train(_started(directory, args, files, text, config))
+
+
+def _started(directory, args, files, text, config):
+    """A new Run: the text tokenized, the model made."""
+    tokens_dir = Path(args.tokens_dir or directory / "tokens").resolve()
+    tokenizer, tokens = tokenize(files, tokens_dir, text, reading)
+    model_config = _from_flags(GPTConfig, args, vocab_size=tokenizer.vocab_size)
+    check_memory(model_config, config)
+    settings = {
+        "command": shlex.join(["python", *sys.argv]),
+        "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
+        "files": [str(path.resolve()) for path in files],
+        "text": text,
+        "tokens_dir": str(tokens_dir),
+        "model": asdict(model_config),
+        "training": asdict(config),
+    }
+    write_json(directory / "settings.json", settings)
+    model = TinyGPT(model_config, np.random.default_rng(config.seed))
+    run = Run(directory, Training(model, config), tokenizer, tokens, settings)
+    run.save()
+    return run
+
+
+def _resumed(directory, args, files):
+    """The Run of a directory as it was saved last."""
+    arrays, header = load_arrays(directory / "state.safetensors", sealed=True)
+    if "settings" not in header or "done" not in header:
+        raise ValueError(f"{directory / 'state.safetensors'} is not the state of a run")
+    settings = json.loads(header["settings"])
+    _check_flags(args, settings)
+    shown = directory / "settings.json"
+    with contextlib.suppress(ValueError):
+        if read_json(shown) != settings:
+            print(f"{shown} is not what the run began with, and is written anew", file=sys.stderr)
+    for name in _CHANGEABLE & vars(args).keys():
+        if getattr(args, name) is not None:
+            settings["training"][name] = getattr(args, name)
+    write_json(shown, settings)
+    if files and digest(files, reading) != settings["text"]["text"]:
+        raise ValueError(
+            f"{' '.join(args.files)} is not the text of the run in {directory}, or was changed "
+            "since: leave it out to go on with the text as it was, or start another run"
+        )
+    model = TinyGPT(GPTConfig(**settings["model"]), np.random.default_rng(0))
+    training = Training(model, TrainConfig(**settings["training"]))
+    training.restore(arrays, header)
+    best = directory / "model.safetensors"
+    if training.evaluations and best.exists():
+        load(directory)  # say now, and not at the end, if it is damaged
+        if json.loads(load_arrays(best)[1]["notes"])["run"] != _identity(settings):
+            raise ValueError(f"{best} belongs to another run than state.safetensors beside it")
+    return Run(directory, training, *_resumed_tokens(settings), settings)
+
+
+def _resumed_tokens(settings):
+    """The tokenizer and the tokens of a run, made again if they are gone and the text is not."""
+    directory, text = Path(settings["tokens_dir"]), settings["text"]
+    try:
+        return open_tokens(directory, text)
+    except ValueError as lost:
+        try:
+            files = text_files(settings["files"])
+            if digest(files, reading) != text["text"]:
+                raise ValueError("the text was changed since the run began")
+        except ValueError as gone:
+            raise ValueError(f"{lost}; and it cannot be made again: {gone}") from gone
+        return tokenize(files, directory, text, reading)
+
+
+def _identity(settings):
+    """The same for runs that do the same."""
+    training = {k: v for k, v in settings["training"].items() if k not in _CHANGEABLE}
+    same = json.dumps([settings["text"], settings["model"], training], sort_keys=True)
+    return f"{zlib.crc32(same.encode()):08x}"
+
+
+def _check_flags(args, settings):
+    """A flag beside --resume may repeat what the run was started with."""
+    before = {**settings["training"], **settings["model"]}
+    before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
+    before["vocab_size"] = settings["text"]["vocab_size"]
+    given = {name: value for name, value in vars(args).items() if name in before}
+    if given["tokens_dir"]:
+        given["tokens_dir"] = str(Path(given["tokens_dir"]).resolve())
+    for name, value in given.items():
+        if value not in (None, before[name]) and name not in _CHANGEABLE:
+            raise ValueError(
+                f"the run has {name} {before[name]} and cannot go on with {value}: leave the flag "
+                "out, or start another run"
+            )
+
+
+def _train(run):
+    """Say what is ahead, train, and say what came out."""
+    training, directory = run.training, run.directory
+    c, model = training.config, training.model
+    print(
+        f"{len(run.tokens):,} tokens for training, {len(run.validation):,} for validation, "
+        f"vocabulary {run.tokenizer.vocab_size:,}\n"
+        f"Model: {count(model):,} parameters; about {memory_needed(model.config, c) / 1e6:,.0f} MB "
+        f"of memory and {_duration(_expected_seconds(run))} for "
+        f"{c.max_iters - training.iteration:,} iterations"
+    )
+    train(training, run.next_batch, run)
+    if not training.finished:
+        raise KeyboardInterrupt(
+            f"stopped after iteration {training.iteration} of {c.max_iters}, all is saved; go on "
+            f"with: python tinygpt.py train --out-dir {shlex.quote(str(directory))} --resume"
+        )
+    run.plot()
+    best, tokenizer = load(directory)
+    tokens = run.validation[:500_000]  # what takes a minute or two is not worth more
+    loss, T = mean_loss(best, tokens), model.config.block_size
+    size = len(tokenizer.decode(tokens[1:].tolist()).encode())
+    reason = "" if training.iteration >= c.max_iters else f" ({c.patience} evaluations no better)"
+    print(
+        f"Finished after {training.iteration} iterations{reason}; the best model, of iteration "
+        f"{training.best[0]}, and training_loss.png are in {directory}\n"
+        f"Validation loss {_figures(loss, len(tokens) - 1, size, T, T)}"
+    )
+
+
+def parameter_count(config: GPTConfig) -> int:
+    """The number of parameters of a model that is not made yet."""
+    c, b = config, config.bias
+    norm = c.n_embd * (1 + b)
+    attention = 4 * c.n_embd**2 + b * 4 * c.n_embd
+    feed_forward = 2 * c.n_embd * c.d_ff + b * (c.d_ff + c.n_embd)
+    tables = c.vocab_size * (2 - c.tie_weights) + c.block_size * (c.positions == "learned")
+    blocks = c.n_layer * (attention + feed_forward + 2 * norm)
+    return tables * c.n_embd + blocks + c.norm_first * norm
+
+
+def memory_needed(config: GPTConfig, training: TrainConfig) -> float:
+    """About how many bytes a training takes, from what was measured of several sizes."""
+    c, rows = config, training.micro_batch_size or training.batch_size
+    attention = (2 + 3 * (c.dropout > 0)) * c.n_head * c.block_size  # dropout keeps its masks
+    token = c.n_layer * (8 * c.n_embd + 3 * c.d_ff + attention) + 2 * c.vocab_size
+    return 4 * (4 * parameter_count(c) + rows * c.block_size * token) + 50e6
+
+
+def check_memory(config: GPTConfig, training: TrainConfig) -> None:
+    """Raises ValueError if the machine does not have the memory for a training."""
+    needed, there = memory_needed(config, training), machine_memory()
+    if needed > there:
+        raise ValueError(
+            f"a model of {parameter_count(config):,} parameters, {config.block_size} tokens and "
+            f"{training.micro_batch_size or training.batch_size} sequences at once takes about "
+            f"{needed / 1e9:.1f} GB of memory, this machine has {there / 1e9:.1f} GB: take a "
+            "smaller model, --block-size or --micro-batch-size"
         )
 
-    return evaluate, evaluations
+
+def _expected_seconds(run):
+    """How long the iterations left will take, from one that is tried and thrown away."""
+    training, c = run.training, run.training.config
+    ids, targets = run.next_batch(np.random.default_rng(0))
+    rows = max(1, min(c.micro_batch_size or c.batch_size, 4096 // ids.shape[1]))
+    for _ in range(2):  # the first is slower
+        started = time.monotonic()
+        training.gradients(ids[:rows], targets[:rows])
+        seconds = (time.monotonic() - started) * c.batch_size / rows
+    return seconds * (c.max_iters - training.iteration)
+
+
+def _duration(seconds):
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1, seconds):.0f} s"
+
+
+def _figures(loss, scored, size, window, stride):
+    """A loss (nats per token) in all its forms, with what they depend on."""
+    bits = loss * scored / math.log(2) / max(1, size)
+    return (
+        f"{loss:.4f} nats per token, perplexity {math.exp(loss):.3f}, {bits:.3f} bits per byte "
+        f"({scored:,} tokens scored, window {window}, stride {stride})"
+    )
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    """The loss of a saved model on a text."""
+    model, tokenizer = load(Path(args.dir))
+    window = model.config.block_size if args.window is None else args.window
+    stride = window if args.stride is None else args.stride
+    tokens, size, unknown = [], 0, 0
+    for path in text_files([args.file]):
+        for piece in read_pieces(path):
+            ids = tokenizer.encode(piece)
+            tokens.append(np.array(ids, np.int32))
+            size += len(piece.encode())
+            unknown += sum(i == UNK for i in ids) if tokenizer.kind == "word" else 0
+    tokens = np.concatenate(tokens)
+    with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
+        loss = mean_loss(model, tokens, stride, window, advance=progress.update)
+    size -= len(tokenizer.decode(tokens[:1]).encode())  # nothing predicts the first
+    print(f"{args.file}: loss {_figures(loss, len(tokens) - 1, size, window, stride)}")
+    if unknown:
+        print(
+            f"{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: not to be "
+            "compared with other tokenizers"
+        )
+
+
+def run_plot(args: argparse.Namespace) -> None:
+    """Draw the losses of several runs into one picture."""
+    runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in args.runs}
+    if empty := [name for name, metrics in runs.items() if not metrics]:
+        raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
+    plot_losses(Path(args.output), runs)
+    print(f"Losses of {', '.join(runs)}: {args.output}")
 
 
 def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model."""
-    _check_sampling(args.max_new_tokens, args.temperature, args.top_k, args.top_p)
+    check_sampling(args.max_new_tokens, args.temperature, args.top_k, args.top_p)
     model, tokenizer = load(Path(args.dir))
     rng = np.random.default_rng(args.seed)
     if args.prompt is None:  # any token to begin with
-        words = tokenizer.tokens[END + 1 :] if tokenizer.kind == "word" else tokenizer.tokens
-        args.prompt = str(rng.choice(words))
+        args.prompt = tokenizer.decode([int(rng.choice(tokenizer.starts()))])
     ids = tokenizer.encode(args.prompt)
     if not ids:
         raise ValueError("the prompt is empty: give --prompt at least one word or character")
@@ -561,27 +874,18 @@ def run_generate(args: argparse.Namespace) -> None:
         unknown = ", ".join(tokenizer.unknown(args.prompt))
         print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
     generated = model.generate(
-        ids, args.max_new_tokens, args.temperature, args.top_k, args.top_p,
-        END if tokenizer.kind == "word" else None, rng,
-    )  # fmt: skip
-    print(tokenizer.decode(generated))
+        ids, args.max_new_tokens, args.temperature, args.top_k, args.top_p, tokenizer.stop, rng
+    )
+    print(tokenizer.decode(i for i in generated.tolist() if i != tokenizer.stop))
 
 
 # ---------------------------------------------------------------- command line
 
 
 def _from_flags(cls, args, **others):
-    """A config dataclass filled from the flags that carry its fields' names."""
-    given = {name: value for name, value in vars(args).items() if name in cls.__annotations__}
-    return cls(**given, **others)
-
-
-def make_directory(name: str) -> Path:
-    try:
-        Path(name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot make the directory {name}: {error.strerror}") from error
-    return Path(name)
+    """A config dataclass from the flags that carry its fields' names and were given."""
+    flags = {k: v for k, v in vars(args).items() if k in cls.__annotations__ and v is not None}
+    return cls(**{**flags, **others})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -592,23 +896,43 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     main = _Parser(prog="tinygpt.py", description="With no command: the five-sentence example.")
     main.add_argument("--seed", type=int, default=0, help="for the example (default 0)")
-    commands = main.add_subparsers(dest="command", metavar="{train,generate}")
+    commands = main.add_subparsers(dest="command", metavar="COMMAND")
 
-    add = commands.add_parser("train", help="train on a text file").add_argument
-    add("file", metavar="FILE", help="a UTF-8 text; its last tenth is for validation")
-    add("--out-dir", required=True, metavar="DIR", help="where model and loss curve go")
-    add("--tokenizer", choices=TOKENIZERS, default="char")
+    add = commands.add_parser("train", help="train on a text, or go on with a run").add_argument
+    add("files", nargs="*", metavar="FILE", help="UTF-8 texts, or folders of them; the last tenth "
+        "is for validation")  # fmt: skip
+    add("--out-dir", required=True, metavar="RUN", help="the directory for all of the run")
+    add("--resume", action="store_true", help="go on with the run in --out-dir, to the same bits")
+    add("--preset", choices=PRESETS, help="sizes by name; other flags change them")
+    add("--tokenizer", choices=TOKENIZERS, help="(default char)")
+    add("--vocab-size", type=int, metavar="N", help="for bpe (default 5000) or word (default all)")
+    add("--tokens-dir", metavar="DIR", help="where the text goes as tokens, for several runs to "
+        "share (default RUN/tokens)")  # fmt: skip
     for cls, names in (
-        (GPTConfig, "n_layer n_head n_embd block_size dropout"),
+        (GPTConfig, "n_layer n_head n_embd d_ff block_size dropout"),
         (TrainConfig, " ".join(TrainConfig.__annotations__)),
     ):
         for name in names.split():
             default = getattr(cls, name)
-            add("--" + name.replace("_", "-"), type=type(default), default=default, metavar="N",
-                help=f"(default {default})")  # fmt: skip
+            kind = type(default) if default is not None else int if name == "d_ff" else float
+            shown = DERIVED.get(name, default)
+            choices = CHOICES.get(name)
+            add("--" + name.replace("_", "-"), type=kind, choices=choices,
+                metavar=None if choices else "N", help=f"(default {shown})")  # fmt: skip
+
+    add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
+    add("dir", metavar="RUN", help="the --out-dir of a training")
+    add("file", metavar="FILE", help="a UTF-8 text, or a folder of them")
+    add("--window", type=int, metavar="N", help="tokens at once (default block_size)")
+    add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
+        "window); with 1 every token has its full context")  # fmt: skip
+
+    add = commands.add_parser("plot", help="the losses of runs, in one picture").add_argument
+    add("runs", nargs="+", metavar="RUN", help="the --out-dir of a training")
+    add("--output", default="losses.png", metavar="FILE", help="a PNG (default losses.png)")
 
     add = commands.add_parser("generate", help="continue a prompt").add_argument
-    add("dir", metavar="DIR", help="the --out-dir of a training")
+    add("dir", metavar="RUN", help="the --out-dir of a training")
     add("--prompt", metavar="TEXT", help="the text to continue (default: a token at random)")
     add("--max-new-tokens", type=int, default=300, metavar="N", help="(default 300)")
     add("--temperature", type=float, default=0.8, metavar="T", help="0: likeliest (default 0.8)")
@@ -623,17 +947,15 @@ def main(arguments: list[str] | None = None) -> None:
     if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
         sys.stdout.reconfigure(errors="replace")
     try:
-        if args.command == "train":
-            run_train(args)
-        elif args.command == "generate":
-            run_generate(args)
-        else:
-            run_example(args.seed)
+        {
+            "train": run_train, "evaluate": run_evaluate, "plot": run_plot,
+            "generate": run_generate, None: lambda args: run_example(args.seed),
+        }[args.command](args)  # fmt: skip
     except (ValueError, OSError, MemoryError) as error:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\ntinygpt.py: stopped; what was saved before stays", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\ntinygpt.py: {stop or 'stopped'}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,49 +1,194 @@
-"""Weights in safetensors files, written so that a crash leaves the old file in place."""
+"""Files that a crash cannot spoil: arrays in safetensors files, JSON, and a lock for a directory.
+
+What is written is complete before it takes the place of what was there; what is read is checked
+against the checksum it was written with.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["load_arrays", "save_arrays", "write_atomically"]
+__all__ = ["load_arrays", "locked", "read_json", "save_arrays", "write_atomically", "write_json"]
 
 
 def write_atomically(path: Path, write: Callable[[str], object]) -> None:
-    """Call write(name) on a temporary file beside `path`, then rename it to `path`."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    """Call write(name) on a temporary file beside `path`, then rename it to `path`.
+
+    Both are forced to the disk: after a power cut there is the old file or the new one. Raises
+    OSError if it cannot be written; the old one is there still.
+    """
+    temporary = None
     try:
+        handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+        os.close(handle)
         write(temporary)
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        _force(temporary)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _force(path.parent)
+    except BaseException as error:
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise OSError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def _force(path):
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Make a directory and have it alone; ValueError if another process has it.
+
+    The lock goes with the process, however that ends. What a killed one left half-written is
+    removed.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = open(directory / ".lock", "w")  # noqa: SIM115  # closed, and so unlocked, below
+    except OSError as error:
+        raise OSError(f"cannot write to the directory {directory}: {error.strerror}") from error
+    with file:
+        try:
+            import fcntl
+        except ImportError:  # not on Windows: nothing stops a second process there
+            pass
+        else:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(
+                    f"another process is at work in {directory}: wait for its end, or choose "
+                    "another directory"
+                ) from error
+        for path in directory.glob(".*.tmp"):
+            path.unlink()
+        yield
+
+
+# ---------------------------------------------------------------- arrays
+
+_DTYPES = {np.dtype(bool): "BOOL"} | {
+    np.dtype(f"<{code}"): f"{code[0].upper()}{8 * int(code[1])}"  # "<f4": F32
+    for code in "f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8".split()
+}
 
 
 def save_arrays(
     path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write named arrays, and strings in the header, to a safetensors file."""
-    from safetensors.numpy import save_file
+    """Write named arrays, and strings in the header, to a safetensors file with a checksum.
 
-    # safetensors writes the memory of an array, in whatever order that is
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    header = {"format": "pt", **(metadata or {})}  # the entry other readers ask for
-    write_atomically(path, lambda name: save_file(arrays, name, header))
+    Equal arrays and strings make equal files, which the library's own writer does not promise.
+    The format: github.com/huggingface/safetensors.
+    """
+    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    metadata = {"format": "pt", **(metadata or {})}  # the entry other readers ask for
+    _refuse(arrays, metadata)
+    metadata["checksum"] = _checksum(arrays, metadata)
+    header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        dtype = _DTYPES[array.dtype]
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+
+    def write(name):
+        with open(name, "wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for array in arrays.values():
+                file.write(array.reshape(-1).view(np.uint8))
+
+    write_atomically(path, write)
 
 
-def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and the header of a safetensors file. Raises ValueError if it is not one."""
+def _refuse(arrays, metadata):
+    """Raise TypeError for what a file would hold but nobody could read."""
+    for name, array in arrays.items():
+        if array.dtype not in _DTYPES:
+            raise TypeError(f"cannot save {name} of dtype {array.dtype}: convert it with .astype")
+    for name, value in metadata.items():
+        if not isinstance(value, str):
+            raise TypeError(f"cannot save {name} in the header: expected a string, got {value!r}")
+
+
+def load_arrays(path: Path, sealed: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and the header of a safetensors file.
+
+    Raises ValueError if it is not one, if it is not as it was written, and, if it must be
+    `sealed`, when it has no checksum to tell.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in names}
+            header = file.metadata() or {}
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+        raise ValueError(f"{path} is damaged, or not a safetensors file ({error})") from error
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except (TypeError, AttributeError) as error:  # what the library raises for bfloat16, float8
+        raise ValueError(f"{path} has a dtype that NumPy has not ({error}): convert it") from error
+    checksum = header.pop("checksum", None)
+    if checksum != _checksum(arrays, header) if checksum or sealed else False:
+        what = "is not what was written: it was damaged since" if checksum else "has no checksum"
+        raise ValueError(f"{path} {what}; take a copy of it, or train again")
+    return arrays, header
+
+
+def _checksum(arrays, header):
+    """Of names, dtypes, shapes and bytes, and of the header."""
+    value = zlib.crc32(json.dumps(sorted(header.items())).encode())
+    for name, array in sorted(arrays.items()):
+        value = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), value)
+        value = zlib.crc32(array.reshape(-1).view(np.uint8), value)
+    return f"{value:08x}"
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as a JSON file."""
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    write_atomically(path, lambda name: Path(name).write_text(text, "utf-8", "surrogatepass"))
+
+
+def read_json(path: Path, names: str = "") -> dict[str, Any]:
+    """A JSON file that has (at least) these names. Raises ValueError if it is not one."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+        raise ValueError(f"{path} is damaged, or not a JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged, or of another program: no object is in it")
+    missing = [name for name in names.split() if name not in content]
+    if missing:
+        raise ValueError(f"{path} is damaged, or of another program: no {', '.join(missing)} in it")
+    return content

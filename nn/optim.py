@@ -166,18 +166,26 @@ class Muon(Optimizer):
         p.data -= lr * math.sqrt(max(1, p.shape[1] / p.shape[0])) * orthogonalize(ahead)
 
 
-def orthogonalize(x: np.ndarray, steps: int = 5) -> np.ndarray:
-    """x (m, n) with its singular values brought close to 1 (0.7 to 1.2), the vectors kept.
+def orthogonalize(x: np.ndarray) -> np.ndarray:
+    """x (m, n) with its singular values brought towards 1, in float32 or float64.
 
-    Newton-Schulz: an odd polynomial of x, applied again and again, pulls them there.
+    Those of 1 % of the norm and more end between 0.18 and 1.87.
+    An odd polynomial of x moves the singular values and keeps the vectors; three of them, one
+    after the other, are enough to train as well as with five. Amsel et al., arXiv:2505.16932.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     wide = x if x.shape[0] <= x.shape[1] else x.T
-    wide = wide / (np.linalg.norm(wide) + 1e-7)
-    for _ in range(steps):
+    wide = wide / (1.01 * np.linalg.norm(wide) + 1e-7)
+    for a, b, c in _POLYNOMIALS:  # a x + b x^3 + c x^5
         square = wide @ wide.T
         wide = a * wide + (b * square + c * square @ square) @ wide
     return wide if x.shape[0] <= x.shape[1] else wide.T
+
+
+_POLYNOMIALS = [
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+]
 
 
 def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:

@@ -1,6 +1,5 @@
 """The program, used as a user does: tokenizers, model, generation, and the command line."""
 
-import json
 import math
 import re
 import shutil
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import nn
 import tinygpt
 from autograd import grad
-from tinygpt import END, PAD, START, UNK, CharTokenizer, GPTConfig, TinyGPT, WordTokenizer
+from nn.checkpoint import save_arrays
+from tinygpt import CharTokenizer, GPTConfig, TinyGPT, WordTokenizer
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.default_rng
@@ -32,8 +31,9 @@ def small(**changes):
 def trained(tmp_path_factory):
     """The directory of a model trained for a moment."""
     directory = tmp_path_factory.mktemp("trained")
-    (directory / "text.txt").write_text(TEXT)
-    tinygpt.main(["train", str(directory / "text.txt"), "--out-dir", str(directory), *FLAGS])
+    text = directory.with_suffix(".txt")
+    text.write_text(TEXT)
+    tinygpt.main(["train", str(text), "--out-dir", str(directory), *FLAGS])
     return directory
 
 
@@ -45,29 +45,6 @@ def refused(capsys, *arguments):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith("tinygpt.py") and "Traceback" not in error
     return error
-
-
-# ---------------------------------------------------------------- tokenizers
-
-
-def test_words():
-    tokenizer = WordTokenizer().fit(["The cat", "a DOG\tsat <end>"])
-    assert tokenizer.tokens == [
-        "<PAD>", "<UNK>", "<START>", "<END>", "<end>", "a", "cat", "dog", "sat", "the"]  # fmt: skip
-    assert (PAD, UNK, START, END) == (0, 1, 2, 3) and tokenizer.vocab_size == 10
-    assert tokenizer.encode(" The  dog\nflew ") == [9, 7, UNK]
-    assert tokenizer.decode([9, 7, UNK]) == "the dog <UNK>"
-    assert tokenizer.unknown("the bird flew") == ["bird", "flew"]
-    assert WordTokenizer().fit("one text two").encode("two one") == [6, 4]
-
-
-def test_characters():
-    tokenizer = CharTokenizer().fit("abc가\n")
-    assert tokenizer.vocab_size == 5
-    assert tokenizer.decode(tokenizer.encode("가ab\n")) == "가ab\n"
-    with pytest.raises(ValueError, match=r"never seen: 'X' 'z'; leave"):
-        tokenizer.encode("azXa")
-    assert CharTokenizer().fit(["ab", "bc"]).tokens == ["a", "b", "c"]
 
 
 # ---------------------------------------------------------------- the model
@@ -100,17 +77,6 @@ def test_whole_gradient_by_finite_differences():
         parameter.data += 1e-5 * direction
         slope = (losses[0] - losses[1]) / 2e-5
         np.testing.assert_allclose(np.vdot(gradient.data, direction), slope, rtol=1e-5, atol=1e-8)
-
-
-def test_micro_batches_add_up():
-    model = small().to(np.float64)
-    ids = RNG(1).integers(0, 11, (5, 9))
-    whole = grad(model.loss(ids[:, :-1], ids[:, 1:]), model.parameters())
-    for part in (slice(0, 2), slice(2, 4), slice(4, 5)):  # the last is smaller
-        weight = len(ids[part]) / len(ids)
-        (model.loss(ids[part, :-1], ids[part, 1:]) * weight).backward()
-    for parameter, expected in zip(model.parameters(), whole, strict=True):
-        np.testing.assert_allclose(parameter.grad, expected.data, rtol=1e-12, atol=1e-14)
 
 
 def test_loss_of_a_new_model_is_that_of_chance():
@@ -227,59 +193,6 @@ def test_impossible_sampling(options, message):
         small().generate(**{"ids": [1], "max_new_tokens": 3, **options})
 
 
-# ---------------------------------------------------------------- training
-
-
-def test_mean_loss_counts_every_window():
-    model, tokens = small(), RNG(1).integers(0, 11, 45)  # 5 windows of 8, and 4 tokens over
-    ids, targets = tokens[:40].reshape(5, 8), tokens[1:41].reshape(5, 8)
-    expected = model.loss(ids, targets).item()
-    assert tinygpt.mean_loss(model, tokens, batch_size=2) == pytest.approx(expected, rel=1e-5)
-    assert tinygpt.mean_loss(model, tokens[:4]) > 0  # shorter than a window
-
-
-def test_random_batches_are_shifted_by_one():
-    ids, targets = tinygpt.random_batch(np.arange(10), 4, 200, RNG(0))
-    np.testing.assert_array_equal(targets, ids + 1)
-    assert ids.shape == (200, 4) and ids.min() == 0 and targets.max() == 9
-
-
-def test_training_is_deterministic_and_learns():
-    tokens = np.array(CharTokenizer().fit(TEXT).encode(TEXT))
-    runs = []
-    for _ in range(2):
-        model, rng = small(vocab_size=22, n_embd=16, dropout=0.1), RNG(0)
-        losses = tinygpt.train(
-            model,
-            lambda rng=rng: tinygpt.random_batch(tokens, 8, 16, rng),
-            tinygpt.TrainConfig(max_iters=60, warmup_iters=5, learning_rate=1e-2),
-        )
-        runs.append(losses)
-    assert runs[0] == runs[1] and not model.training
-    assert np.mean(runs[0][-5:]) < 0.8 * runs[0][0]
-
-
-def test_a_loss_that_explodes_is_named():
-    model = small()
-    model.token_embedding.weight.data[:] = np.nan
-    with pytest.raises(ValueError, match="became nan at iteration 0: try a smaller"):
-        tinygpt.train(model, lambda: (np.zeros((1, 2), int),) * 2, tinygpt.TrainConfig())
-
-
-def test_the_best_model_is_kept(tmp_path):
-    model, tokenizer = small(), CharTokenizer([chr(97 + i) for i in range(11)])
-    validation = RNG(0).integers(0, 11, 50)
-    config = tinygpt.TrainConfig(batch_size=4, eval_iters=2)
-    evaluate, evaluations = tinygpt.keep_best(model, tokenizer, validation, config, tmp_path)
-    evaluate(1)
-    best = model.token_embedding.weight.data.copy()
-    model.token_embedding.weight.data[:] = 3 * RNG(1).standard_normal(best.shape)
-    evaluate(2)
-    assert [i for i, _ in evaluations] == [1, 2] and evaluations[0][1] < evaluations[1][1]
-    kept, _ = tinygpt.load(tmp_path)
-    np.testing.assert_array_equal(kept.token_embedding.weight.data, best)
-
-
 # ---------------------------------------------------------------- files
 
 
@@ -294,28 +207,8 @@ def test_save_and_load(tmp_path, tie_weights):
     assert loaded.config == model.config and again.tokens == tokenizer.tokens
     ids = [[1, 2, 3]]
     np.testing.assert_array_equal(loaded(ids).data, model(ids).data)
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
-
-
-def test_a_crash_while_saving_keeps_the_old_file(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def crash(name):
-        Path(name).write_text("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        nn.checkpoint.write_atomically(path, crash)
-    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
-
-
-def test_arrays_in_any_order_are_saved_right(tmp_path):
-    array = np.arange(6.0).reshape(2, 3).T
-    nn.checkpoint.save_arrays(tmp_path / "a", {"x": array}, {"key": "value"})
-    arrays, header = nn.checkpoint.load_arrays(tmp_path / "a")
-    np.testing.assert_array_equal(arrays["x"], array)
-    assert header == {"format": "pt", "key": "value"}
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["config.json", "model.safetensors", "vocabulary.json"]
 
 
 # ---------------------------------------------------------------- the command line
@@ -326,9 +219,10 @@ def test_the_example(tmp_path, monkeypatch, capsys):
     tinygpt.main([])
     out, err = capsys.readouterr()
     assert "Vocabulary: 18 tokens: <PAD> <UNK> <START> <END> and are cat" in out
-    assert "68,096 parameters" in out and "training: 100%" in err
+    assert "68,096 parameters" in out and (not err or "training: 100 %" in err)
     loss = float(out.split("Average loss ")[1].split()[0])
-    assert loss < 0.4 and f"perplexity {math.exp(loss):.2f}" in out
+    perplexity = float(out.split("perplexity ")[1])
+    assert loss < 0.4 and perplexity == pytest.approx(math.exp(loss), rel=1e-3)
     lines = [line for line in out.splitlines() if " -> " in line]
     for prompt, line in zip(("the cat", "the dog", "the mat"), lines, strict=True):
         words = line.removeprefix(f"{prompt} -> ").split()
@@ -344,7 +238,9 @@ def test_the_example(tmp_path, monkeypatch, capsys):
 
 def test_train_and_generate(trained, capsys):
     names = {path.name for path in trained.iterdir()}
-    assert names == {"text.txt", "model.safetensors", "training_loss.png"}
+    assert names == {
+        ".lock", "config.json", "metrics.jsonl", "model.safetensors", "settings.json",
+        "state.safetensors", "tokens", "training_loss.png", "vocabulary.json"}  # fmt: skip
     texts = []
     for seed in ("1", "1", "2"):
         tinygpt.main(["generate", str(trained), "--prompt", "To be", "--seed", seed,
@@ -370,19 +266,6 @@ def test_training_reports(tmp_path, capsys):
 def test_generate_without_a_prompt(trained, capsys):
     tinygpt.main(["generate", str(trained), "--seed", "1", "--max-new-tokens", "5"])
     assert len(capsys.readouterr().out) == 7
-
-
-def test_a_diverged_training_keeps_the_model_before_it(trained, tmp_path, capsys):
-    for name in ("text.txt", "model.safetensors"):
-        shutil.copy(trained / name, tmp_path)
-    before = (tmp_path / "model.safetensors").read_bytes()
-    capsys.readouterr()
-    arguments = ["train", str(tmp_path / "text.txt"), "--out-dir", str(tmp_path), *FLAGS]
-    with pytest.raises(SystemExit) as stop, np.errstate(all="ignore"):
-        tinygpt.main([*arguments, "--learning-rate", "1e30", "--grad-clip", "0"])
-    assert stop.value.code == 2
-    assert "try a smaller learning rate" in capsys.readouterr().err
-    assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
 def test_nan_logits_are_named():
@@ -411,11 +294,10 @@ def test_words_on_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "flags", "message"),
     [
-        (None, "", "cannot read .*: No such file or directory"),
-        ("directory", "", "cannot read .*: Is a directory"),
+        (None, "", "cannot read .*: there is no such file or folder"),
+        ("directory", "", "there is no text in .*: no file was found"),
         (b"", "", "is empty"),
         (b" \n\n", "", "is empty"),
-        (b"short text", "", "too short: its last tenth.*has 1 tokens and --block-size 64 needs 65"),
         (b"caf\xe9 " * 999, "", r"not UTF-8 text \(byte 3\).*iconv"),
         (TEXT.encode(), "--n-embd 10 --n-head 4", "n_embd 10 cannot be divided among n_head 4"),
         (TEXT.encode(), "--n-layer 0", "n_layer must be at least 1 and finite, got 0"),
@@ -430,7 +312,11 @@ def test_words_on_the_command_line(tmp_path, capsys):
         ),
         (TEXT.encode(), "--seed -1", "seed must be at least 0"),
         (TEXT.encode(), "--learning-rate inf", "at least 0 and finite, got inf"),
-        (TEXT.encode(), "--tokenizer bpe", "invalid choice: 'bpe'"),
+        (TEXT.encode(), "--tokenizer bpo", "invalid choice: 'bpo'"),
+        (TEXT.encode(), "--preset gpt9", "invalid choice: 'gpt9'"),
+        (TEXT.encode(), "--schedule linear", "invalid choice: 'linear'"),
+        (TEXT.encode(), "--micro-batch-size -1", "micro_batch_size must be at least 0"),
+        (TEXT.encode(), "--patience -1", "patience must be at least 0"),
     ],
 )
 def test_train_refuses(tmp_path, capsys, content, flags, message):
@@ -447,7 +333,7 @@ def test_train_refuses(tmp_path, capsys, content, flags, message):
 def test_train_refuses_a_file_as_directory(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text(TEXT)
-    assert "cannot make the directory" in refused(
+    assert "cannot write to the directory" in refused(
         capsys, "train", text, "--out-dir", text, "--block-size", 8)  # fmt: skip
     assert text.read_text() == TEXT
 
@@ -473,21 +359,21 @@ def test_generate_refuses(trained, capsys, flags, message):
 def test_directories_that_hold_no_model(trained, tmp_path, capsys):
     assert "no model in" in refused(capsys, "generate", tmp_path)
     assert "no model in" in refused(capsys, "generate", tmp_path / "missing")
-    (tmp_path / "model.safetensors").write_bytes(b"not weights")
-    assert "is not a safetensors file" in refused(capsys, "generate", tmp_path)
-    whole = (trained / "model.safetensors").read_bytes()
-    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    assert "is not a safetensors file" in refused(capsys, "generate", tmp_path)
-    nn.checkpoint.save_arrays(tmp_path / "model.safetensors", {"x": np.ones(2)})
-    assert "is not a model written by tinygpt.py" in refused(capsys, "generate", tmp_path)
-    arrays, header = nn.checkpoint.load_arrays(trained / "model.safetensors")
-    header["config"] = json.dumps({**json.loads(header["config"]), "n_layer": 2})
-    nn.checkpoint.save_arrays(tmp_path / "model.safetensors", arrays, header)
-    assert "missing: blocks.1" in refused(capsys, "generate", tmp_path)
-    arrays, header = nn.checkpoint.load_arrays(trained / "model.safetensors")
-    header["tokenizer"] = json.dumps({"kind": "char", "tokens": ["a"]})
-    nn.checkpoint.save_arrays(tmp_path / "model.safetensors", arrays, header)
-    assert "1 tokens in it, 22 used" in refused(capsys, "generate", tmp_path)
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    save_arrays(weights, {"x": np.ones(2)})
+    assert "missing: token_embedding.weight (22, 8)" in refused(capsys, "generate", tmp_path)
+    shutil.copy(trained / "state.safetensors", weights)
+    assert "unexpected: adamw.steps" in refused(capsys, "generate", tmp_path)
+    save_arrays(weights, small(vocab_size=22, n_layer=1).state_dict())
+    tinygpt.main(["generate", str(tmp_path), "--max-new-tokens", "1"])
+    CharTokenizer("abc").save(tmp_path)
+    expected = "the tokenizer in .* has 3 tokens, the model 22: one of them belongs to another run"
+    assert re.search(expected, refused(capsys, "generate", tmp_path))
+    (tmp_path / "config.json").write_text("[]")
+    assert "is damaged, or of another program" in refused(capsys, "generate", tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "tinygpt", "n_layers": 3}')
+    assert "n_layers" in refused(capsys, "generate", tmp_path)
 
 
 def test_unknown_commands(capsys):

@@ -1,0 +1,184 @@
+"""What one sees of a training: a progress line, metrics in a file, and the loss as a picture."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import write_atomically
+
+__all__ = ["Metrics", "Progress", "plot_losses", "read_metrics", "reading"]
+
+# ---------------------------------------------------------------- on the screen
+
+_QUIET = 10.0  # seconds between two lines where there is no terminal to rewrite a line of
+
+
+class Progress:
+    """How far a job is and how long it will take: a bar in a terminal, plain lines elsewhere."""
+
+    def __init__(self, total: int, done: int = 0, job: str = "training", unit: str = "it"):
+        from tqdm import tqdm
+
+        self._format = tqdm.format_interval
+        self._bar = tqdm(
+            total=total, initial=done, desc=job, unit=unit, unit_scale=unit == "B",
+            ncols=shutil.get_terminal_size().columns, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._size = tqdm.format_sizeof if unit == "B" else "{:,}".format
+        self._job, self._total, self._first, self._done = job, total, done, done
+        self._started = self._told = time.monotonic()
+
+    def update(self, n: int = 1, **figures: str) -> None:
+        """Count n more, and show figures such as loss="1.234"."""
+        self._done += n
+        if not self._bar.disable:
+            self._bar.set_postfix(figures, refresh=False)
+            self._bar.update(n)
+            return
+        now = time.monotonic()
+        if now - self._told >= _QUIET or (self._done >= self._total and now > self._started + 1):
+            self._told = now
+            left = (now - self._started) * (self._total - self._done)
+            left = self._format(left / max(1, self._done - self._first))
+            shown = ", ".join([*(f"{k} {v}" for k, v in figures.items()), f"{left} left"])
+            part = 100 * self._done // max(1, self._total)
+            counted = f"{self._size(self._done)} of {self._size(self._total)}"
+            print(f"{self._job}: {part} % ({counted}), {shown}", file=sys.stderr, flush=True)
+
+    def write(self, text: str) -> None:
+        """Print a text above the bar."""
+        with self._bar.external_write_mode():
+            print(text, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+
+@contextlib.contextmanager
+def reading(job: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress line for a job of `total` bytes, for nn.text.tokenize."""
+    with Progress(total, job=job, unit="B") as progress:
+        yield progress.update
+
+
+# ---------------------------------------------------------------- in a file
+
+
+class Metrics:
+    """metrics.jsonl: one object a step, each with its "iteration"."""
+
+    def __init__(self, path: Path, iteration: int = 0):
+        """Go on after an iteration: what is said of later ones is taken away."""
+        kept = read_metrics(path) if path.exists() else []
+        lines = [_line(m) for m in kept if m["iteration"] <= iteration]
+        write_atomically(path, lambda name: Path(name).write_bytes(b"".join(lines)))
+        self.path, self._last = path, kept[len(lines) - 1] if lines else {}
+        self._offset = sum(map(len, lines[:-1]))  # where the last line begins
+
+    def add(self, iteration: int, **figures: float) -> None:
+        """Figures of an iteration: a new object, or more of the last one."""
+        if iteration != self._last.get("iteration"):
+            self._offset += len(_line(self._last)) if self._last else 0
+            self._last = {"iteration": iteration}
+        self._last.update(figures)
+        with open(self.path, "r+b") as file:
+            file.seek(self._offset)
+            file.write(_line(self._last))
+            file.truncate()  # it can be shorter than what it replaces
+
+    def sync(self) -> None:
+        """Force what was added to the disk."""
+        with open(self.path, "r+b") as file:
+            os.fsync(file.fileno())
+
+
+def _line(figures):
+    return json.dumps(figures).encode() + b"\n"
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The objects of a metrics file. Raises ValueError naming a line that is not one.
+
+    A last line without its end was being written when its process died, and is left out.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    objects = []
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
+        try:
+            figures = json.loads(line)
+            valid = isinstance(figures, dict) and type(figures.get("iteration")) is int
+        except ValueError:
+            valid = False
+        if not valid or figures["iteration"] <= (objects[-1]["iteration"] if objects else 0):
+            raise ValueError(f"{path} is damaged in line {number}: take the line away, or the file")
+        objects.append(figures)
+    return objects
+
+
+# ---------------------------------------------------------------- as a picture
+
+
+def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -> None:
+    """The losses of trainings ({name: metrics}) as a PNG: all of one, or several compared.
+
+    Of one: the loss of each batch, its running mean, and the validation loss. Of several: the
+    running mean, thin, and the validation loss, of each.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    last, low, high = 1, [], []
+    for number, (name, metrics) in enumerate(runs.items()):
+        x, y = _series(metrics, "loss")
+        middle, mean, width = _running_mean(x, y)
+        if len(runs) == 1:
+            axes.plot(x, y, color="C0", alpha=0.3, linewidth=0.8, label="training, each batch")
+            axes.plot(middle, mean, color="C0", label=f"training, mean of {width}")
+        else:
+            axes.plot(middle, mean, color=f"C{number}", alpha=0.45, linewidth=1)
+        at, validation = _series(metrics, "validation_loss")
+        if len(at):
+            color, label = ("C1", "validation") if len(runs) == 1 else (f"C{number}", name)
+            axes.plot(at, validation, "o-", color=color, markersize=3.5, label=label, clip_on=False)
+        elif len(runs) > 1:
+            axes.plot([], [], color=f"C{number}", label=f"{name} (no validation yet)")
+        last = max([last, *x, *at])
+        low += [*mean, *validation]
+        high += [*y[:1], *mean[:1]]
+    title = "Loss" if len(runs) == 1 else "Validation loss (dots) and training loss (lines)"
+    axes.set(title=title, xlabel="iteration", ylabel="cross entropy (nats per token)")
+    axes.set_xlim(0, last)
+    axes.set_ylim(0 if not low or min(low) < 0.5 * max(high, default=0) else None)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    write_atomically(path, FigureCanvasAgg(figure).print_png)
+
+
+def _series(metrics, name):
+    pairs = [(m["iteration"], m[name]) for m in metrics if name in m]
+    return np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
+
+
+def _running_mean(x, y):
+    width = max(1, len(y) // 50)
+    mean = np.convolve(y, np.ones(width) / width, mode="valid") if len(y) else y
+    return x[width // 2 : width // 2 + len(mean)], mean, width

@@ -1,0 +1,744 @@
+"""Text to numbers and back: nothing is lost, and what is damaged on disk is made again."""
+
+import contextlib
+import itertools
+import json
+import os
+import sys
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from nn import text as nn_text
+from nn.checkpoint import locked
+from nn.text import (
+    TOKENIZERS,
+    BPETokenizer,
+    CharTokenizer,
+    TokenFile,
+    WordTokenizer,
+    digest,
+    encode_files,
+    load_tokenizer,
+    open_tokens,
+    read_pieces,
+    text_files,
+    tokenize,
+)
+
+END = "<|endoftext|>"
+ENGLISH = "To be, or not to be, that is the question.\nWhether 'tis nobler in the mind\n" * 4
+KOREAN = "나 보기가 역겨워\r\n가실 때에는 😀\r\n말없이 고이 보내 드리우리다.\r\n" * 4
+PARTS = [
+    END, "<|endof", " ", "  ", "\n", "\r\n", "\t", "\0", "\ufeff", "\u3000", "\x1c", "\x85",
+    "한국어", "\u1100\u1161", "👩\u200d👩\u200d👧", "🇰🇷", "e\u0301", "Σ", "ΑΣ", "İ", "ß",
+    "don't", "'s", "123", "!?", "a",
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(PARTS) | st.text(max_size=5), max_size=20).map("".join)
+
+# White space as Unicode has it between words, and in words what only Python takes for such.
+GAPS = st.text(st.sampled_from(" \n\t\r\v\f\x85\xa0\u2003\u2028\u3000"), min_size=1, max_size=3)
+LETTERS = st.characters(codec="utf-8").filter(lambda character: not character.isspace())
+WORDS = st.sampled_from([part for part in PARTS if not part.isspace()] + ["!\x1c!", "a\x1fΣ"])
+WORDS |= st.text(LETTERS, min_size=1, max_size=4)
+SENTENCES = st.lists(st.builds(str.__add__, WORDS, GAPS), min_size=5, max_size=60).map("".join)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """No waiting for the disk, which takes longer than all tests."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.fixture(scope="module")
+def bpe():
+    pytest.importorskip("tokenizers")
+    return BPETokenizer().fit([ENGLISH, KOREAN], 300)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One folder for all examples of Hypothesis."""
+    return tmp_path_factory.mktemp("texts")
+
+
+@pytest.fixture(params=["word", "char", "bpe"])
+def kind(request):
+    if request.param == "bpe":
+        pytest.importorskip("tokenizers")
+    return request.param
+
+
+def put(path, data):
+    path.unlink(missing_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return path
+
+
+@contextlib.contextmanager
+def pieces_of(size):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn_text, "_PIECE", size)
+        yield
+
+
+def fitted(kind, text, vocab_size=None):
+    return TOKENIZERS[kind]().fit(text, vocab_size)
+
+
+def requested(path, kind="char", vocab_size=None):
+    return {"text": digest([path]), "kind": kind, "vocab_size": vocab_size}
+
+
+# ---------------------------------------------------------------- characters
+
+
+@given(text=TEXTS)
+def test_any_text_comes_back_from_characters(text):
+    tokenizer = CharTokenizer().fit(text)
+    ids = tokenizer.encode(text)
+    assert len(ids) == len(text) and tokenizer.decode(ids) == text
+    assert tokenizer.decode(np.array(ids, int)) == text
+    assert tokenizer.tokens == sorted(set(text)) and tokenizer.vocab_size == len(set(text))
+    assert list(tokenizer.starts()) == list(range(tokenizer.vocab_size))
+    assert tokenizer.unknown(text) == [] and tokenizer.stop is None and tokenizer.separator is None
+
+
+def test_characters_never_seen():
+    tokenizer = CharTokenizer().fit("abc")
+    with pytest.raises(ValueError, match=r"never seen: '\\n' 'X' '가'; leave them out, or train"):
+        tokenizer.encode("a가X\nb")
+    with pytest.raises(ValueError, match=r"never seen: 'A' 'B'.* 'T' and 6 more; leave"):
+        tokenizer.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert tokenizer.unknown("zebra") == ["e", "r", "z"]
+    assert tokenizer.encode("") == [] and tokenizer.decode([]) == ""
+
+
+def test_more_characters_than_the_vocabulary_may_have():
+    assert CharTokenizer().fit("abcab", 3).vocab_size == 3
+    message = "the text has 3 different characters, more than vocab_size 2: leave it out"
+    with pytest.raises(ValueError, match=message):
+        CharTokenizer().fit(["ab", "ca"], 2)
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_the_most_frequent_words():
+    text = "b b b a a c c d <PAD> <pad>"
+    assert WordTokenizer().fit(text).tokens[4:] == ["<pad>", "a", "b", "c", "d"]
+    assert WordTokenizer().fit(text, 6).tokens[4:] == ["a", "b"]  # of a and c, the first
+    assert WordTokenizer().fit(["C c", "b\tB", "\nb c C"], 5).tokens[4:] == ["c"]
+    assert WordTokenizer().fit(text, 99).vocab_size == 9
+    assert WordTokenizer().fit(text, 4).encode("b a x") == [1, 1, 1]
+    assert WordTokenizer().fit(text, 0).tokens == ["<PAD>", "<UNK>", "<START>", "<END>"]
+    assert WordTokenizer().fit("").tokens == WordTokenizer().tokens
+
+
+@given(text=TEXTS)
+def test_words_come_back_in_lower_case(text):
+    tokenizer = WordTokenizer().fit(text)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == " ".join(text.lower().split())
+    assert set(ids) == set(tokenizer.starts()) and tokenizer.unknown(text) == []
+    assert tokenizer.stop == tokenizer.tokens.index("<END>") and tokenizer.separator is None
+
+
+@given(text=TEXTS, known=TEXTS)
+def test_unknown_words_are_those_that_become_unk(text, known):
+    tokenizer = WordTokenizer().fit(known)
+    words = {word for word, i in zip(text.lower().split(), tokenizer.encode(text), strict=True)
+             if i == 1}  # fmt: skip
+    assert tokenizer.unknown(text) == sorted(words)
+
+
+# ---------------------------------------------------------------- byte pairs
+
+
+@given(text=TEXTS)
+def test_any_text_comes_back_from_byte_pairs(bpe, text):
+    ids = bpe.encode(text)
+    assert bpe.decode(ids) == text and bpe.decode(np.array(ids, int)) == text
+    assert all(0 <= i < bpe.vocab_size for i in ids) and bpe.unknown(text) == []
+    assert ids.count(bpe.stop) == text.count(END)
+
+
+@given(text=TEXTS.filter(lambda text: END not in text))
+def test_every_byte_has_a_token(bpe, text):
+    """Where there is nothing else, a text has as many tokens as bytes."""
+    bytes_only = BPETokenizer().fit("", 257)
+    ids, data = bytes_only.encode(text), text.encode()
+    assert bytes_only.vocab_size == 257 and len(ids) == len(data) and max(ids, default=0) < 256
+    assert len(set(zip(ids, data, strict=True))) == len(set(ids)) == len(set(data))
+    assert bytes_only.decode(ids) == text
+
+
+@pytest.mark.parametrize("text", ["", ENGLISH, END * 50, [KOREAN, END, ENGLISH]])
+@pytest.mark.parametrize("size", [257, 258, 290])
+def test_the_end_is_the_last_token(bpe, text, size):
+    tokenizer = BPETokenizer().fit(text, size)
+    assert tokenizer.stop == tokenizer.separator == tokenizer.vocab_size - 1
+    assert tokenizer.encode(END) == [tokenizer.stop] and tokenizer.decode([tokenizer.stop]) == END
+    assert 257 <= tokenizer.vocab_size <= size
+    assert list(tokenizer.starts()) == list(range(tokenizer.vocab_size))
+
+
+def test_sizes_of_a_vocabulary_of_byte_pairs(bpe):
+    for size in (257, 280):
+        assert BPETokenizer().fit(KOREAN, size).vocab_size == size
+    assert BPETokenizer().fit("ab ab ab", 300).vocab_size == 259  # ab, and ab after a space
+    assert BPETokenizer().fit("ab ab ab").vocab_size == 259
+    for size in (256, 0, -1):
+        with pytest.raises(ValueError, match=f"at least 257 .256 bytes, end., got {size}"):
+            BPETokenizer().fit("ab", size)
+
+
+def test_byte_pairs_are_learned_alike_each_time(bpe, tmp_path):
+    contents = set()
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        tokenizer = BPETokenizer().fit(iter([ENGLISH, KOREAN]), 300)
+        contents.add(tokenizer.save(tmp_path / name).read_bytes())
+    assert len(contents) == 1
+
+
+def test_byte_pairs_without_the_library(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    put(tmp_path / "tokenizer.json", "{}")
+    for use in (lambda: BPETokenizer().fit("text"), lambda: load_tokenizer(tmp_path)):
+        with pytest.raises(ValueError, match="bpe needs the library tokenizers: pip install"):
+            use()
+
+
+# ---------------------------------------------------------------- any tokenizer
+
+
+def test_kinds():
+    assert {kind: cls.kind for kind, cls in TOKENIZERS.items()} == {k: k for k in TOKENIZERS}
+
+
+@given(texts=st.lists(TEXTS, max_size=4))
+def test_a_vocabulary_can_be_learned_from_pieces(texts):
+    assert CharTokenizer().fit(iter(texts)).tokens == CharTokenizer().fit("".join(texts)).tokens
+    assert WordTokenizer().fit(iter(texts)).tokens == WordTokenizer().fit(" ".join(texts)).tokens
+
+
+@pytest.mark.parametrize("cls", [CharTokenizer, WordTokenizer])
+def test_learning_a_vocabulary_keeps_no_piece(cls):
+    """Or a long text would be in memory as a whole."""
+
+    class Piece(str):
+        __slots__ = ("__weakref__",)
+
+    alive = weakref.WeakSet()
+
+    def pieces():
+        for i in range(10):
+            piece = Piece(f"piece {i} ")
+            assert len(alive) <= 1
+            alive.add(piece)
+            yield piece
+            del piece
+
+    cls().fit(pieces())
+
+
+def test_tokenizers_come_back_from_disk(kind, tmp_path):
+    tokenizer = fitted(kind, ENGLISH + KOREAN + "\0" + END, 300)
+    path = tokenizer.save(tmp_path)
+    assert path == tmp_path / tokenizer.file and list(tmp_path.iterdir()) == [path]
+    again = load_tokenizer(tmp_path)
+    assert type(again) is type(tokenizer) and again.vocab_size == tokenizer.vocab_size
+    assert again.stop == tokenizer.stop and again.separator == tokenizer.separator
+    for text in (ENGLISH, KOREAN, "\0", END):
+        ids = tokenizer.encode(text)
+        assert again.encode(text) == ids and again.decode(ids) == tokenizer.decode(ids)
+    before = path.read_bytes()
+    again.save(tmp_path)
+    assert path.read_bytes() == before
+
+
+@given(text=TEXTS)
+def test_any_vocabulary_comes_back_from_disk(folder, text):
+    for cls in (CharTokenizer, WordTokenizer):
+        tokenizer = cls().fit(text)
+        tokenizer.save(folder)
+        again = load_tokenizer(folder)
+        assert type(again) is cls and again.tokens == tokenizer.tokens
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"null", b"{}", b'{"kind": "char"}', b'{"tokens": ["a"]}', b"\xff\xfe",
+        b'{"kind": "char", "tokens": ["a"', b'{"kind": "bpe", "tokens": ["a"]}',
+        b'{"kind": "other", "tokens": ["a"]}', b'{"kind": ["char"], "tokens": ["a"]}',
+        b'{"kind": "char", "tokens": "abc"}', b'{"kind": "char", "tokens": ["a", 1]}',
+        b'{"kind": "word", "tokens": {"a": 0}}', b'{"kind": "word", "tokens": null}',
+    ],
+)  # fmt: skip
+def test_a_damaged_vocabulary_is_named(tmp_path, content):
+    path = put(tmp_path / "vocabulary.json", content)
+    with pytest.raises(ValueError) as caught:
+        load_tokenizer(tmp_path)
+    assert str(caught.value).startswith(f"{path} is ")
+
+
+def test_a_damaged_tokenizer_is_named(bpe, tmp_path):
+    path = bpe.save(tmp_path)
+    whole = path.read_bytes()
+    for content in (b"", b"{}", b"null", b"\xff" + whole, whole[:-9], whole[:99], whole + b"x",
+                    whole.replace(b'"BPE"', b'"XYZ"'), b"[" * 10_000):  # fmt: skip
+        put(path, content)
+        with pytest.raises(ValueError) as caught:
+            load_tokenizer(tmp_path)
+        assert str(caught.value).startswith(f"{path} is not a tokenizer")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match=f"{path} is not a tokenizer"):
+        load_tokenizer(tmp_path)
+
+
+def test_no_tokenizer(tmp_path):
+    with pytest.raises(ValueError, match=f"there is no file {tmp_path / 'vocabulary.json'}"):
+        load_tokenizer(tmp_path)
+    with pytest.raises(OSError, match=r"cannot write .*missing"):
+        CharTokenizer("abc").save(tmp_path / "missing")
+
+
+# ---------------------------------------------------------------- files of text
+
+
+def test_files_in_folders(tmp_path, monkeypatch):
+    for name in ("b.txt", "a/z.txt", "a/b/c.txt", "a.md", ".hidden", ".git/config", "a/.x/y.txt",
+                 "a/b/.swp", "가.txt"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        put(tmp_path / name, "text")
+    (tmp_path / "empty").mkdir()
+    found = [str(path.relative_to(tmp_path)) for path in text_files([tmp_path])]
+    assert found == ["a/b/c.txt", "a/z.txt", "a.md", "b.txt", "가.txt"]
+    named = [tmp_path / "b.txt", tmp_path / ".hidden", tmp_path / "a.md"]
+    assert text_files(named) == named  # in the order given
+    assert text_files(map(str, [tmp_path / "b.txt", tmp_path / "a" / "b"])) == [
+        tmp_path / "b.txt", tmp_path / "a" / "b" / "c.txt"]  # fmt: skip
+    assert text_files([tmp_path / ".git"]) == [tmp_path / ".git" / "config"]
+    monkeypatch.chdir(tmp_path / "a" / ".x")
+    assert text_files(["."]) == [Path("y.txt")]
+    with pytest.raises(ValueError, match=r"cannot read .*missing: there is no such file or folder"):
+        text_files([tmp_path / "a.md", tmp_path / "missing"])
+    with pytest.raises(ValueError, match=f"there is no text in {tmp_path / 'empty'}: no file was"):
+        text_files(iter([tmp_path / "empty"]))
+
+
+@given(text=TEXTS, mark=st.booleans(), size=st.integers(3, 40))
+def test_pieces_joined_are_the_file(folder, text, mark, size):
+    path, told = put(folder / "text", "\ufeff" * mark + text), []
+    with pieces_of(size):
+        pieces = list(read_pieces(path, told.append))
+    assert "".join(pieces) == (text if mark else text.removeprefix("\ufeff"))
+    assert sum(told) == path.stat().st_size and all(0 < n <= size for n in told)
+    assert all(len(piece) <= 2 * size for piece in pieces)
+
+
+@given(text=SENTENCES, size=st.integers(40, 80))
+def test_pieces_have_the_tokens_of_the_whole(folder, text, size):
+    """They end before white space: a word and a gap have 27 bytes at most."""
+    path = put(folder / "text", text)
+    text = text.removeprefix("\ufeff")
+    tokenizers = [WordTokenizer().fit(text), CharTokenizer().fit(text)]
+    with pieces_of(size):
+        pieces = list(read_pieces(path))
+    for one, other in itertools.pairwise(pieces):
+        assert not other or (not one[-1].isspace() and other[0].isspace())
+    for tokenizer in tokenizers:
+        ids = [i for piece in pieces for i in tokenizer.encode(piece)]
+        assert ids == tokenizer.encode(text)
+    assert WordTokenizer().fit(iter(pieces)).tokens == tokenizers[0].tokens
+
+
+@given(text=SENTENCES, size=st.integers(40, 80))
+def test_pieces_have_the_byte_pairs_of_the_whole(bpe, folder, text, size):
+    path = put(folder / "text", text)
+    text = text.removeprefix("\ufeff")
+    with pieces_of(size):
+        ids = [i for piece in read_pieces(path) for i in bpe.encode(piece)]
+    assert ids == bpe.encode(text)
+
+
+@pytest.mark.parametrize("gap", ["\r\n", "\t", "\r", "\n\n", " \n ", "\u3000", "\r\n\r\n"])
+def test_no_word_is_cut(tmp_path, gap):
+    words = [f"word{i}" for i in range(500)]
+    path = put(tmp_path / "text", gap.join(words))
+    with pieces_of(101):
+        pieces = list(read_pieces(path))
+    assert len(pieces) > 20 and [word for piece in pieces for word in piece.split()] == words
+
+
+@pytest.mark.parametrize("text", [" " * 3000, "\n" * 3000, "x" * 3000, "가" * 1000, "\r\n" * 999])
+def test_a_text_with_no_place_to_cut_is_cut_anywhere(tmp_path, text):
+    """So that it does not have to fit into memory."""
+    with pieces_of(100):
+        pieces = list(read_pieces(put(tmp_path / "text", text)))
+    assert "".join(pieces) == text and max(map(len, pieces)) <= 200
+
+
+@given(
+    data=st.lists(st.binary(max_size=4) | TEXTS.map(str.encode), max_size=6).map(b"".join),
+    size=st.integers(1, 12),
+)
+def test_the_byte_that_is_not_utf_8_is_named(folder, data, size):
+    path = put(folder / "text", data)
+    try:
+        expected = data.decode()
+    except UnicodeDecodeError as error:
+        with pieces_of(size), pytest.raises(ValueError) as caught:
+            list(read_pieces(path))
+        assert f"{path} is not UTF-8 text (byte {error.start}): convert" in str(caught.value)
+    else:
+        assume(size >= 3 or not expected.startswith("\ufeff"))
+        with pieces_of(size):
+            assert "".join(read_pieces(path)) == expected.removeprefix("\ufeff")
+
+
+@pytest.mark.parametrize(
+    ("data", "byte"),
+    [
+        ("가나".encode() + b"\xff", 6),
+        ("가나".encode()[:-1], 3),
+        ("가나".encode()[:-2], 3),
+        (b"ab \xf0\x9f\x98", 3),
+        (b"ab \xf0\x9f\x98 c", 3),
+        (b"\xed\xa0\x80", 0),  # half of a surrogate pair
+        (b"abc\xc0\x80", 3),  # too long a form of NUL
+        (b"caf\xe9", 3),
+        (b"caf\xe9 au lait", 3),
+        ("\ufeffcaf\xe9".encode()[:-1], 6),
+        ("한".encode("utf-16-le"), 1),
+    ],
+)
+def test_bytes_that_are_cut_are_named_as_well(tmp_path, data, byte):
+    path = put(tmp_path / "text", data)
+    for size in range(1, 9):
+        with pieces_of(size), pytest.raises(ValueError, match=rf"\(byte {byte}\)"):
+            list(read_pieces(path))
+
+
+def test_an_empty_file_has_an_empty_text(tmp_path):
+    for data in (b"", "\ufeff".encode()):
+        assert "".join(read_pieces(put(tmp_path / "text", data))) == ""
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot read .*missing: No such file"):
+        list(read_pieces(tmp_path / "missing"))
+    with pytest.raises(ValueError, match="Is a directory"):
+        list(read_pieces(tmp_path))
+    with pytest.raises(ValueError, match=r"cannot read .*missing: No such file"):
+        digest([tmp_path / "missing"])
+
+
+# ---------------------------------------------------------------- what a text is
+
+
+def test_a_digest_is_that_of_the_texts(tmp_path):
+    a, b = put(tmp_path / "a", "하나 둘\n" * 9), put(tmp_path / "b", "three four ")
+    whole = digest([a, b])
+    assert len(whole) == 64 and digest(iter([a, b])) == whole
+    for size in (3, 7, 50):
+        with pieces_of(size):
+            assert digest([a, b]) == whole
+    a.rename(tmp_path / "c")
+    assert digest([tmp_path / "c", b]) == whole  # names do not count, a byte order mark neither
+    assert digest([put(a, "\ufeff" + "하나 둘\n" * 9), b]) == whole
+    moved = [put(tmp_path / "d", "하나 둘\n" * 9 + "three "), put(tmp_path / "e", "four ")]
+    others = [digest([b, a]), digest([a]), digest([a, b, b]), digest(moved)]
+    assert len({whole, *others}) == 5
+
+
+@pytest.mark.parametrize("texts", [[""], [" \n\t\r\n"], ["", "\ufeff", "\u3000"]])
+def test_an_empty_text_is_refused(tmp_path, texts):
+    files = [put(tmp_path / str(i), text) for i, text in enumerate(texts)]
+    with pytest.raises(ValueError, match=r"the text is empty; give one of some thousand") as caught:
+        digest(files)
+    assert all(str(path) in str(caught.value) for path in files)
+    assert digest([*files, put(tmp_path / "more", " x")])
+
+
+# ---------------------------------------------------------------- files of tokens
+
+
+class Watch:
+    """A progress that notes its jobs and the bytes done."""
+
+    def __init__(self):
+        self.jobs = []
+
+    @contextlib.contextmanager
+    def __call__(self, job, total):
+        self.jobs.append([job, total, 0])
+
+        def advance(n):
+            self.jobs[-1][2] += n
+
+        yield advance
+
+
+@pytest.fixture
+def made(kind, tmp_path):
+    """(files, directory, request) of a text with its tokens."""
+    files = [put(tmp_path / "one.txt", KOREAN), put(tmp_path / "two.txt", ENGLISH)]
+    request = {"text": digest(files), "kind": kind, "vocab_size": 300 if kind == "bpe" else None}
+    tokenize(files, tmp_path / "tokens", request)
+    return files, tmp_path / "tokens", request
+
+
+def state(directory):
+    """Contents, and what tells whether they were written again."""
+    return {p.name: (p.read_bytes(), p.stat().st_ino, p.stat().st_mtime_ns)
+            for p in directory.iterdir() if p.name != ".lock"}  # fmt: skip
+
+
+def test_the_tokens_of_a_text(kind, tmp_path):
+    files, watch = [put(tmp_path / "a", KOREAN), put(tmp_path / "b", ENGLISH)], Watch()
+    request = {"text": digest(files, watch), "kind": kind, "vocab_size": 400}
+    with pieces_of(50):
+        tokenizer, tokens = tokenize(files, tmp_path / "x" / "y", request, watch)
+    size = sum(path.stat().st_size for path in files)
+    names = ["checking the text", "learning the tokens", "encoding"]
+    assert watch.jobs == [[name, size, size] for name in names]
+    assert tokenizer.kind == kind and type(tokens) is TokenFile
+    between = [] if kind != "bpe" else [tokenizer.separator]
+    expected = [*tokenizer.encode(KOREAN), *between, *tokenizer.encode(ENGLISH)]
+    assert tokens[:].tolist() == expected and len(tokens) == len(expected)
+    if kind != "word":
+        assert tokenizer.decode(tokens[:]) == KOREAN + END * (kind == "bpe") + ENGLISH
+    assert {path.name for path in (tmp_path / "x" / "y").iterdir()} == {
+        ".lock", "tokens.bin", "tokens.json", tokenizer.file}  # fmt: skip
+
+
+def test_what_is_there_is_taken(made):
+    files, directory, request = made
+    before, watch = state(directory), Watch()
+    _, tokens = tokenize(files, directory, request, watch)
+    assert state(directory) == before and not watch.jobs
+    _, again = open_tokens(directory, request)
+    assert state(directory) == before and again[:].tolist() == tokens[:].tolist()
+    for path in files:
+        path.unlink()
+    tokenize(files, directory, request)  # the text is not looked at
+
+
+@pytest.mark.parametrize("change", ["text", "kind", "vocab_size"])
+def test_what_is_there_is_of_another_request(made, change):
+    files, directory, request = made
+    put(files[0], KOREAN + "또\n")
+    other = {"text": digest(files), "kind": "word", "vocab_size": 290}
+    if request["kind"] == "word":
+        other["kind"] = "char"
+    request = {**request, change: other[change]}
+    if change != "text":
+        put(files[0], KOREAN)
+    with pytest.raises(ValueError, match="was made of another text, or by another tokenizer"):
+        open_tokens(directory, request)
+    tokenizer, tokens = tokenize(files, directory, request)
+    assert tokenizer.kind == request["kind"]
+    assert open_tokens(directory, request)[1][:].tolist() == tokens[:].tolist()
+    fresh, new = tokenize(files, directory.parent / "new", request)
+    assert new[:].tolist() == tokens[:].tolist() and fresh.vocab_size == tokenizer.vocab_size
+    assert {p.name for p in directory.iterdir()} == {p.name for p in new.path.parent.iterdir()}
+
+
+def test_one_kind_after_another_in_one_directory(tmp_path, bpe):
+    """The tokenizer of the one before is not taken for that of the next."""
+    path = put(tmp_path / "text", ENGLISH)
+    for kind in ("bpe", "char", "bpe", "word", "bpe"):
+        tokenizer, _ = tokenize([path], tmp_path / "tokens", requested(path, kind))
+        assert tokenizer.kind == load_tokenizer(tmp_path / "tokens").kind == kind
+
+
+DAMAGES = {
+    "truncated": lambda data: data[:-2],
+    "halved": lambda data: data[: len(data) // 2],
+    "one bit flipped": lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:],
+    "emptied": lambda data: b"",
+    "zeroed": lambda data: bytes(len(data)),
+    "grown": lambda data: data + b"\0\0",
+    "deleted": None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["tokens.bin", "tokens.json", "the tokenizer"])
+def test_what_is_damaged_is_made_anew(made, name, damage):
+    files, directory, request = made
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    path = directory / TOKENIZERS[request["kind"]].file if name[:3] == "the" else directory / name
+    if DAMAGES[damage]:
+        put(path, DAMAGES[damage](path.read_bytes()))
+    else:
+        path.unlink()
+    with pytest.raises(ValueError, match=str(directory)):
+        open_tokens(directory, request)
+    tokenize(files, directory, request)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["tokens.bin", "tokens.json", "vocabulary.json"])
+def test_no_flipped_bit_of_the_tokens_goes_unseen(tmp_path, name):
+    text = put(tmp_path / "text", "가나다라 abc\n")
+    request = requested(text)
+    tokenize([text], tmp_path, request)
+    data = (tmp_path / name).read_bytes()
+    with open(tmp_path / name, "r+b", buffering=0) as file:
+        for i, bit in itertools.product(range(len(data)), range(8)):
+            os.pwrite(file.fileno(), bytes([data[i] ^ 1 << bit]), i)
+            with pytest.raises(ValueError):
+                open_tokens(tmp_path, request)
+                pytest.fail(f"bit {bit} of byte {i}")
+            os.pwrite(file.fileno(), data[i : i + 1], i)
+    open_tokens(tmp_path, request)
+
+
+def test_a_crash_at_any_moment_leaves_tokens_or_none(made, monkeypatch):
+    """What is half made anew is not taken for whole; what was there stays until it is replaced."""
+    files, directory, request = made
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    other = {**request, "vocab_size": 290}
+
+    def crash(*args):
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def crashing(job, total):
+        yield crash if job == "encoding" else lambda n: None
+
+    with pytest.raises(KeyboardInterrupt):
+        tokenize(files, directory, other, crashing)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+    for name in ("write_json", "_checksum"):
+        with monkeypatch.context() as patch:
+            patch.setattr(nn_text, name, crash)
+            with pytest.raises(KeyboardInterrupt):
+                encode_files(files[1:], directory, load_tokenizer(directory), other)
+        for wanted in (request, other):
+            with pytest.raises(ValueError):
+                open_tokens(directory, wanted)
+        tokenize(files, directory, request)
+        assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_text_that_cannot_be_encoded_leaves_what_was_there(tmp_path):
+    text = put(tmp_path / "text", ENGLISH)
+    request = requested(text)
+    tokenize([text], tmp_path / "tokens", request)
+    before = state(tmp_path / "tokens")
+    put(text, b"caf\xe9")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        tokenize([text], tmp_path / "tokens", {**request, "text": "another"})
+    with pytest.raises(ValueError, match="3 different characters, more than vocab_size 2"):
+        tokenize([put(text, "abc")], tmp_path / "tokens", {**request, "vocab_size": 2})
+    with pytest.raises(ValueError, match="never seen: 'X'"):
+        encode_files([put(text, "X")], tmp_path / "tokens", CharTokenizer("abc"), request)
+    with pytest.raises(ValueError, match="cannot read"):
+        tokenize([tmp_path / "missing"], tmp_path / "tokens", {**request, "text": "another"})
+    assert state(tmp_path / "tokens") == before
+
+
+def test_tokens_are_made_by_one_process_at_a_time(tmp_path):
+    text = put(tmp_path / "text", ENGLISH)
+    with (
+        locked(tmp_path / "tokens"),
+        pytest.raises(ValueError, match=r"another process is at work in .*tokens"),
+    ):
+        tokenize([text], tmp_path / "tokens", requested(text))
+    put(tmp_path / "tokens" / ".tokens.bin.abc.tmp", "half")
+    tokenize([text], tmp_path / "tokens", requested(text))
+    assert not list((tmp_path / "tokens").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(65536, "<u2"), (65537, "<u4")])
+def test_two_bytes_for_a_token_or_four(tmp_path, size, dtype):
+    tokens = [chr(i) for i in range(size + 2048) if not 0xD800 <= i < 0xE000]
+    text = tokens[0] + tokens[1] + tokens[-1] * 2
+    encode_files([put(tmp_path / "text", text)], tmp_path, CharTokenizer(tokens), {
+        "text": "", "kind": "char", "vocab_size": None})  # fmt: skip
+    ids = np.fromfile(tmp_path / "tokens.bin", dtype)
+    assert ids.tolist() == [0, 1, size - 1, size - 1]
+    assert json.loads((tmp_path / "tokens.json").read_text())["dtype"] == dtype
+    tokenizer, mapped = open_tokens(tmp_path, {"kind": "char"})
+    assert tokenizer.vocab_size == size and mapped[:].tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_files_are_kept_apart(bpe, tmp_path, count):
+    texts = ["To be", " or not", "\nto be"][:count]
+    files = [put(tmp_path / str(i), text) for i, text in enumerate(texts)]
+    encode_files(files, tmp_path, bpe, {"text": "", "kind": "bpe", "vocab_size": 300})
+    tokens = open_tokens(tmp_path, {})[1][:]
+    assert bpe.decode(tokens) == END.join(texts)
+    assert np.count_nonzero(tokens == bpe.separator) == count - 1
+    for tokenizer in (CharTokenizer().fit(texts), WordTokenizer().fit(texts)):
+        encode_files(files, tmp_path, tokenizer, {"text": "", "kind": "", "vocab_size": None})
+        joined = [i for text in texts for i in tokenizer.encode(text)]
+        assert open_tokens(tmp_path, {})[1][:].tolist() == joined
+
+
+def test_byte_pairs_are_learned_from_a_part_of_a_long_text(bpe, tmp_path, monkeypatch):
+    monkeypatch.setattr(nn_text, "_SAMPLE", 300)
+    seen, fit = [], BPETokenizer.fit
+
+    def watched(self, pieces, vocab_size):
+        seen.extend(pieces)
+        return fit(self, seen, vocab_size)
+
+    monkeypatch.setattr(BPETokenizer, "fit", watched)
+    text = "".join(f"word{i} 😀 " for i in range(100))
+    path, watch = put(tmp_path / "text", text), Watch()
+    with pieces_of(60):
+        tokenizer, tokens = tokenize([path], tmp_path / "bpe", requested(path, "bpe", 280), watch)
+        tokenize([path], tmp_path / "char", requested(path, "char"))
+    assert 100 < sum(len(piece.encode()) for piece in seen) < 400
+    assert tokenizer.decode(tokens[:]) == text and tokenizer.vocab_size == 280
+    size = path.stat().st_size
+    assert watch.jobs == [["learning the tokens", size, size], ["encoding", size, size]]
+
+
+INTEGERS = st.none() | st.integers(-12, 12)
+
+
+@given(index=st.slices(20) | st.builds(slice, INTEGERS, INTEGERS) | st.integers(-10, 9)
+       | st.lists(st.integers(-10, 9), min_size=1).map(np.array)
+       | st.lists(st.booleans(), min_size=10, max_size=10).map(np.array))  # fmt: skip
+def test_a_token_file_is_indexed_like_an_array(folder, index):
+    ids = np.arange(20) * 7 % 11 + 65000
+    tokens = TokenFile(put(folder / "tokens.bin", ids.astype("<u2").tobytes()), "<u2", 0, 20)
+    for part, expected in ((tokens, ids), (tokens.part(5, 15), ids[5:15])):
+        if isinstance(index, np.ndarray) and index.dtype == bool and len(index) != len(expected):
+            continue
+        found = part[index]
+        assert found.dtype == np.int64 and np.array_equal(found, expected[index])
+        if np.ndim(found):
+            found[:] = 0  # a copy
+    assert np.fromfile(folder / "tokens.bin", "<u2").tolist() == ids.tolist()
+
+
+def test_parts_of_a_token_file(tmp_path):
+    ids = np.arange(100, dtype="<u4") + 70000
+    tokens = TokenFile(put(tmp_path / "tokens.bin", ids.tobytes()), "<u4", 0, 100)
+    part = tokens.part(10, 90).part(5, 25)
+    assert len(tokens) == 100 and len(part) == 20 and len(part.part(3, 3)) == 0
+    assert part[:].tolist() == ids[15:35].tolist() and part[-1] == 70034
+    windows = np.array([[0], [9]]) + np.arange(3)
+    assert part[windows].tolist() == [[70015, 70016, 70017], [70024, 70025, 70026]]
+    assert part.part(3, 3)[:].tolist() == []
+    for index in (20, -21, np.array([0, 20])):
+        with pytest.raises(IndexError):
+            part[index]
+
+
+def test_public_names_have_a_docstring():
+    assert all(getattr(nn_text, name).__doc__ for name in nn_text.__all__ if name != "TOKENIZERS")

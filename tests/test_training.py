@@ -1,0 +1,627 @@
+"""Runs that are stopped, killed, spoilt and resumed: nothing is lost, and no bit is different."""
+
+import json
+import math
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nn
+import tinygpt
+from autograd import grad, no_grad
+from nn.checkpoint import load_arrays, locked
+from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, Training
+
+ROOT = Path(__file__).parent.parent
+RNG = np.random.default_rng
+TEXT = "To be, or not to be, that is the question.\nWhether 'tis nobler in the mind\n" * 20
+KOREAN = "나 보기가 역겨워 가실 때에는\n말없이 고이 보내 드리우리다.\n영변에 약산 진달래꽃\n" * 30
+TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --dropout 0.1"
+FLAGS = f"{TINY} --max-iters 9 --eval-interval 4 --eval-iters 2 --save-seconds 0".split()
+
+
+class Killed(BaseException):
+    """No code can catch it, as if the process had been killed."""
+
+
+def small(**changes):
+    shape = dict(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
+    return TinyGPT(GPTConfig(**{**shape, **changes}), RNG(0))
+
+
+def main(*arguments):
+    tinygpt.main(list(map(str, arguments)))
+
+
+def refused(capsys, *arguments):
+    """What main prints when it refuses, which is one line with exit code 2."""
+    with pytest.raises(SystemExit) as stop:
+        main(*arguments)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert not any(line.startswith("tinygpt.py") for line in lines[:-1])
+    return lines[-1]
+
+
+def weights(run, name="model"):
+    return (run / f"{name}.safetensors").read_bytes()
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbed: (text, directory)."""
+    directory = tmp_path_factory.mktemp("whole")
+    (directory / "text.txt").write_text(TEXT)
+    main("train", directory / "text.txt", "--out-dir", directory / "run", *FLAGS)
+    return directory / "text.txt", directory / "run"
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of that run, to be spoilt."""
+    return Path(shutil.copytree(whole[1], tmp_path / "run"))
+
+
+# ---------------------------------------------------------------- one iteration
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 9])
+def test_parts_of_a_batch_add_up_to_its_gradient(rows):
+    model = small().to(np.float64)
+    ids = RNG(1).integers(0, 11, (5, 9))
+    targets = np.where(RNG(2).random((5, 8)) < 0.4, -100, ids[:, 1:])  # some parts have fewer
+    targets[3] = -100
+    loss = model.loss(ids[:, :-1], targets)
+    expected = grad(loss, model.parameters())
+    total = tinygpt.accumulate_gradients(model, ids[:, :-1], targets, rows)
+    assert total == pytest.approx(loss.item(), rel=1e-13)
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        np.testing.assert_allclose(parameter.grad, gradient.data, rtol=1e-12, atol=1e-14)
+
+
+def test_micro_batches_train_the_same_model():
+    trained = []
+    for rows in (0, 2):
+        training = Training(small().to(np.float64), TrainConfig(5, rows, max_iters=4))
+        tinygpt.train(training, lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
+        trained.append(training.model.state_dict())
+    for name, array in trained[0].items():
+        np.testing.assert_allclose(array, trained[1][name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_training_is_deterministic_and_learns(optimizer):
+    tokens = np.array(CharTokenizer().fit(TEXT).encode(TEXT))
+    runs = []
+    for _ in range(2):
+        config = TrainConfig(16, max_iters=60, warmup_iters=5, learning_rate=1e-2)
+        model = small(vocab_size=22, n_embd=16, dropout=0.1)
+        training = Training(model, replace(config, optimizer=optimizer))
+        batch = lambda rng: tinygpt.random_batch(tokens, 8, 16, rng)  # noqa: E731
+        runs.append(tinygpt.train(training, batch))
+        assert training.finished and not model.training
+    assert runs[0] == runs[1] and len(runs[0]) == 60
+    assert np.mean(runs[0][-5:]) < 0.8 * runs[0][0]
+
+
+def test_every_parameter_moves_and_once():
+    for optimizer in ("muon", "adamw"):
+        training = Training(small(bias=True), TrainConfig(optimizer=optimizer))
+        before = {k: v.copy() for k, v in training.model.state_dict().items()}
+        training.step(lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
+        for name, array in training.model.state_dict().items():
+            assert (array != before[name]).any(), name
+        assert len(training.muon.parameters) == (8 if optimizer == "muon" else 0)
+
+
+def test_schedules():
+    cosine = TrainConfig(max_iters=100, warmup_iters=10, optimizer="adamw")
+    constant = replace(cosine, schedule="constant")
+    assert cosine.rate(10) == constant.rate(10) == constant.rate(99) == 1e-3
+    assert cosine.rate(5) == constant.rate(5) < cosine.rate(9) < 1e-3
+    assert cosine.rate(100) == pytest.approx(1e-4)
+    assert TrainConfig().learning_rate == 10 * TrainConfig().min_lr == 4e-3
+    with pytest.raises(ValueError, match="schedule must be cosine or constant, got 'linear'"):
+        TrainConfig(schedule="linear")
+
+
+def test_random_batches_are_shifted_by_one():
+    ids, targets = tinygpt.random_batch(np.arange(10), 4, 200, RNG(0))
+    np.testing.assert_array_equal(targets, ids + 1)
+    assert ids.shape == (200, 4) and ids.min() == 0 and targets.max() == 9
+
+
+def test_a_training_that_diverges_is_stopped_before_it_spoils_the_model():
+    model = small()
+    model.token_embedding.weight.data[3] = np.nan
+    before = {k: v.copy() for k, v in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"at iteration 0: the loss is nan.*--learning-rate"):
+        tinygpt.train(Training(model, TrainConfig()), lambda rng: (np.full((1, 2), 3),) * 2)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+# ---------------------------------------------------------------- a run
+
+
+def test_what_a_run_leaves(whole):
+    _, run = whole
+    steps = metrics(run)
+    assert [m["iteration"] for m in steps] == list(range(1, 10))
+    assert [m["iteration"] for m in steps if "validation_loss" in m] == [4, 8, 9]
+    assert {"loss", "learning_rate", "grad_norm", "tokens_per_second"} < steps[0].keys()
+    settings = json.loads((run / "settings.json").read_text())
+    assert settings["training"]["max_iters"] == 9 and settings["model"]["n_embd"] == 8
+    assert settings["command"].startswith("python ")
+    assert (run / "training_loss.png").read_bytes().startswith(b"\x89PNG")
+    assert not [path for path in run.rglob("*") if path.suffix in (".tmp", ".pkl", ".pickle")]
+
+
+def test_killed_at_any_iteration_and_resumed_it_is_the_same(whole, tmp_path, monkeypatch):
+    text, run = whole
+    step, again = Training.step, tmp_path / "again"
+    for stop in range(10):
+
+        def killed(training, *arguments, stop=stop):
+            if training.iteration == stop:
+                raise Killed
+            return step(training, *arguments)
+
+        monkeypatch.setattr(Training, "step", killed)
+        if stop < 9:
+            with pytest.raises(Killed):
+                main("train", text, "--out-dir", again, *FLAGS, "--resume")
+        else:
+            main("train", text, "--out-dir", again, *FLAGS, "--resume")
+    assert weights(again) == weights(run)
+    for name, array in load_arrays(run / "state.safetensors")[0].items():
+        np.testing.assert_array_equal(array, load_arrays(again / "state.safetensors")[0][name])
+    same = [{k: v for k, v in m.items() if k != "tokens_per_second"} for m in metrics(again)]
+    assert same == [{k: v for k, v in m.items() if k != "tokens_per_second"} for m in metrics(run)]
+
+
+def test_killed_at_any_write_and_resumed_it_is_the_same(whole, tmp_path, monkeypatch):
+    text, run = whole
+    rename, again = nn.checkpoint.os.replace, tmp_path / "again"
+    for stop in range(1, 40, 3):
+        count = 0
+
+        def killed(*names, stop=stop):
+            nonlocal count
+            count += 1
+            if count == stop:
+                raise Killed
+            rename(*names)
+
+        monkeypatch.setattr(nn.checkpoint.os, "replace", killed)
+        try:
+            main("train", text, "--out-dir", again, *FLAGS, "--resume")
+        except Killed:
+            continue
+        break
+    monkeypatch.undo()
+    main("train", "--out-dir", again, "--resume")
+    assert weights(again) == weights(run)
+
+
+def test_killed_for_real(whole, tmp_path):
+    text, run = whole
+    again, rng = tmp_path / "again", np.random.default_rng(0)
+    command = [sys.executable, str(ROOT / "tinygpt.py"), "train", str(text)]
+    command += ["--out-dir", str(again), *FLAGS, "--resume"]
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for _ in range(200):  # until it has begun
+            if process.poll() is not None or (again / "state.safetensors").exists():
+                break
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert weights(again) == weights(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys, number):
+    text, run = whole
+    step, again = Training.step, tmp_path / "it's here"
+
+    def interrupted(training, *arguments):
+        if training.iteration == 5:
+            signal.raise_signal(number)
+        return step(training, *arguments)
+
+    monkeypatch.setattr(Training, "step", interrupted)
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop:
+        main("train", text, "--out-dir", again, *FLAGS, "--save-seconds", 60)
+    assert stop.value.code == 130
+    assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "stopped after iteration 6 of 9, all is saved; go on with: python tinygpt.py" in error
+    assert error.endswith("""/it'"'"'s here' --resume""")
+    monkeypatch.undo()
+    main("train", "--out-dir", again, "--resume")
+    assert weights(again) == weights(run)
+
+
+def test_a_second_ctrl_c_does_not_wait(whole, tmp_path, monkeypatch):
+    def interrupted(training, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Training, "step", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main("train", whole[0], "--out-dir", tmp_path / "again", *FLAGS)
+    assert stop.value.code == 130
+
+
+def test_a_finished_run_resumed_says_what_it_said(copy, capsys):
+    before = weights(copy)
+    main("train", "--out-dir", copy, "--resume")
+    assert "Finished after 9 iterations" in capsys.readouterr().out
+    assert weights(copy) == before
+
+
+def test_a_run_can_be_made_longer(whole, copy, capsys):
+    main("train", whole[0], "--out-dir", copy, "--resume", "--max-iters", "12")
+    assert "Finished after 12 iterations" in capsys.readouterr().out
+    assert [m["iteration"] for m in metrics(copy)] == list(range(1, 13))
+    main("train", "--out-dir", copy, "--resume")
+    assert "Finished after 12 iterations" in capsys.readouterr().out
+
+
+def test_early_stopping(text, tmp_path, capsys):
+    main("train", text, "--out-dir", tmp_path / "run", *FLAGS, "--max-iters", "500",
+         "--patience", "2", "--eval-interval", "2", "--learning-rate", "0", "--muon-lr", "0",
+         "--save-seconds", "60")  # fmt: skip
+    out = capsys.readouterr().out
+    assert (
+        "Finished after 6 iterations (2 evaluations no better); the best model, of iteration 2,"
+        in out
+    )
+    main("train", "--out-dir", tmp_path / "run", "--resume")
+    assert "Finished after 6 iterations" in capsys.readouterr().out
+
+
+def test_the_best_model_is_kept(whole, text, tmp_path):
+    _, run = whole
+    losses = {m["iteration"]: m["validation_loss"] for m in metrics(run) if "validation_loss" in m}
+    _, header = load_arrays(run / "model.safetensors")
+    notes = json.loads(header["notes"])
+    assert losses[notes["iteration"]] == notes["loss"] == min(losses.values())
+
+
+def test_a_diverged_run_keeps_its_last_good_state(copy, capsys, monkeypatch):
+    before = weights(copy), weights(copy, "state")
+    step = Training.step
+
+    def explode(training, *arguments):
+        if training.iteration == 10:
+            training.model.token_embedding.weight.data[:] = np.inf
+        return step(training, *arguments)
+
+    monkeypatch.setattr(Training, "step", explode)
+    with np.errstate(all="ignore"):
+        error = refused(
+            capsys, "train", "--out-dir", copy, "--resume", "--max-iters", 20, "--save-seconds", 99
+        )
+    assert "training diverged at iteration 10: the loss is nan" in error and "Try a lower" in error
+    assert (weights(copy), weights(copy, "state")) == before
+
+
+@pytest.mark.parametrize("flag", ["--learning-rate", "--muon-lr"])
+def test_weights_that_explode_are_not_saved(whole, tmp_path, capsys, flag):
+    text, _ = whole
+    flags = [*FLAGS, flag, "1e30", "--warmup-iters", "3", "--grad-clip", "0"]
+    error = refused(capsys, "train", text, "--out-dir", tmp_path / "run", *flags)
+    assert "training diverged at iteration 1" in error
+    arrays, _ = load_arrays(tmp_path / "run" / "state.safetensors", sealed=True)
+    assert max(np.abs(array).max(initial=0) for array in arrays.values()) < 10
+
+
+def test_dropout_and_batches_depend_on_seed_and_iteration_alone(whole, tmp_path):
+    text, run = whole
+    main("train", text, "--out-dir", tmp_path / "other", *FLAGS, "--seed", "2")
+    assert weights(tmp_path / "other") != weights(run)
+    main("train", text, "--out-dir", tmp_path / "same", *FLAGS, "--save-seconds", "60")
+    assert weights(tmp_path / "same") == weights(run)
+
+
+# ---------------------------------------------------------------- what can go wrong
+
+
+def test_a_directory_with_a_run_is_not_written_over(whole, copy, capsys):
+    before = weights(copy)
+    error = refused(capsys, "train", whole[0], "--out-dir", copy, *FLAGS)
+    assert re.search("there is a run in .* already: go on with it by --resume, or choose", error)
+    assert weights(copy) == before
+
+
+def test_two_processes_on_one_run(copy, capsys):
+    with locked(copy):
+        error = refused(capsys, "train", "--out-dir", copy, "--resume")
+    assert "another process is at work in" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--n-embd 16", "the run has n_embd 8 and cannot go on with 16: leave the flag out"),
+        ("--learning-rate 5", "the run has learning_rate 0.004 and cannot go on with 5.0"),
+        ("--tokenizer bpe", "the run has tokenizer char and cannot go on with bpe"),
+        ("--preset medium", "the run has n_layer 1 and cannot go on with 12"),
+    ],
+)
+def test_a_run_cannot_go_on_as_another(copy, capsys, flags, message):
+    assert message in refused(capsys, "train", "--out-dir", copy, "--resume", *flags.split())
+
+
+def test_a_text_that_was_changed(copy, text, capsys):
+    text.write_text(TEXT + "!")
+    error = refused(capsys, "train", text, "--out-dir", copy, "--resume")
+    assert "is not the text of the run" in error and "leave it out" in error
+
+
+def test_nothing_to_train_on(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert "give a FILE to train on, or --resume" in refused(capsys, "train", "--out-dir", run)
+    error = refused(capsys, "train", "--out-dir", run, "--resume")
+    assert "there is no run in" in error and "give the FILE to train on" in error
+    assert not run.exists()
+
+
+def test_a_text_that_is_too_short(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("short text")
+    error = refused(capsys, "train", tmp_path / "text.txt", "--out-dir", tmp_path / "run")
+    assert "too short: its last tenth, for validation, has 1 tokens and --block-size 64" in error
+
+
+def test_lost_tokens_are_made_again_from_the_same_text(whole, copy, capsys, tmp_path):
+    settings = json.loads((copy / "settings.json").read_text())
+    tokens = Path(settings["tokens_dir"]) / "tokens.bin"
+    before = tokens.read_bytes()
+    try:
+        tokens.write_bytes(before[:-4])
+        main("train", "--out-dir", copy, "--resume")
+        assert tokens.read_bytes() == before
+        tokens.write_bytes(before[:-4])
+        whole[0].write_text(TEXT + "!")
+        error = refused(capsys, "train", "--out-dir", copy, "--resume")
+        assert "damaged; and it cannot be made again: the text was changed" in error
+        whole[0].unlink()
+        assert "there is no such file" in refused(capsys, "train", "--out-dir", copy, "--resume")
+    finally:
+        tokens.write_bytes(before)
+        whole[0].write_text(TEXT)
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "truncated": lambda data: data[: len(data) // 2],
+    "cut by a byte": lambda data: data[:-1],
+    "flipped": lambda data: data[:99] + bytes([data[99] ^ 4]) + data[100:],
+    "flipped near the end": lambda data: data[:-9] + bytes([data[-9] ^ 4]) + data[-8:],
+    "foreign": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
+    "other JSON": lambda data: b"{}",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "name", ["state.safetensors", "model.safetensors", "config.json", "vocabulary.json"]
+)
+def test_a_damaged_file_is_named(copy, capsys, name, damage):
+    path = copy / name
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert str(path) in refused(capsys, "train", "--out-dir", copy, "--resume")
+    if name != "state.safetensors":
+        assert str(path) in refused(capsys, "generate", copy)
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign", "other JSON"])
+@pytest.mark.parametrize("name", ["settings.json", "metrics.jsonl", "training_loss.png"])
+def test_what_is_only_looked_at_is_made_again_or_named(copy, capsys, name, damage):
+    path, before = copy / name, weights(copy)
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    try:
+        main("train", "--out-dir", copy, "--resume")
+    except SystemExit:
+        assert f"{path} is damaged in line" in capsys.readouterr().err
+    else:
+        assert name != "settings.json" or "files" in json.loads(path.read_text())
+    assert weights(copy) == before
+
+
+def test_the_state_of_another_run_does_not_fit(whole, copy, tmp_path, capsys):
+    main("train", whole[0], "--out-dir", tmp_path / "other", *FLAGS, "--n-embd", "16")
+    shutil.copy(tmp_path / "other" / "state.safetensors", copy)
+    error = refused(capsys, "train", "--out-dir", copy, "--resume")
+    assert "belongs to another run" in error
+
+
+def test_a_full_disk_leaves_the_last_good_state(whole, copy):
+    before = weights(copy), weights(copy, "state")
+    code = f"""
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
+sys.path.insert(0, {str(ROOT)!r})
+import tinygpt
+tinygpt.main(["train", "--out-dir", {str(copy)!r}, "--resume", "--max-iters", "20"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(r"cannot write .*: File too large", done.stderr.splitlines()[-1])
+    assert (weights(copy), weights(copy, "state")) == before
+
+
+def test_a_directory_that_cannot_be_made(text, capsys):
+    error = refused(capsys, "train", text, "--out-dir", "/proc/nothing/run", *FLAGS)
+    assert "cannot write to the directory /proc/nothing/run" in error
+
+
+# ---------------------------------------------------------------- texts and tokenizers
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "bpe"])
+def test_korean(tmp_path, capsys, tokenizer):
+    if tokenizer == "bpe":
+        pytest.importorskip("tokenizers")
+    (tmp_path / "text.txt").write_text(KOREAN, encoding="utf-8")
+    run = tmp_path / "run"
+    main("train", tmp_path / "text.txt", "--out-dir", run, *FLAGS, "--tokenizer", tokenizer,
+         *(["--vocab-size", "300"] if tokenizer == "bpe" else []))  # fmt: skip
+    capsys.readouterr()
+    main("generate", run, "--prompt", "진달래", "--max-new-tokens", "9", "--seed", "1")
+    out = capsys.readouterr().out
+    assert out.startswith("진달래")
+    assert tokenizer == "bpe" or set(out) <= set(KOREAN)
+    main("evaluate", run, tmp_path / "text.txt")
+    assert "bits per byte" in capsys.readouterr().out
+
+
+def test_several_files_and_a_folder(tmp_path, text, capsys):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text(TEXT)
+    (folder / "b.txt").write_text(TEXT)
+    main("train", folder, text, "--out-dir", tmp_path / "run", *FLAGS)
+    assert f"{len(TEXT) * 27 // 10:,} tokens for training" in capsys.readouterr().out
+
+
+def test_runs_share_tokens(text, tmp_path, capsys):
+    for run in ("a", "b"):
+        main("train", text, "--out-dir", tmp_path / run, "--tokens-dir", tmp_path / "t", *FLAGS)
+        if run == "a":
+            before = (tmp_path / "t" / "tokens.bin").stat().st_mtime_ns
+    assert (tmp_path / "t" / "tokens.bin").stat().st_mtime_ns == before
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+# ---------------------------------------------------------------- presets and memory
+
+
+@pytest.mark.parametrize("preset", tinygpt.PRESETS)
+def test_presets_are_complete(preset):
+    args = tinygpt.parser().parse_args(["train", "--out-dir", "x", "--preset", preset])
+    vars(args).update(tinygpt.PRESETS[preset])
+    config = tinygpt._from_flags(GPTConfig, args, vocab_size=50257)
+    tinygpt._from_flags(TrainConfig, args)
+    names = {*vars(args), *GPTConfig.__annotations__}
+    assert tinygpt.PRESETS[preset].keys() <= names
+    if preset == "gpt2":
+        assert tinygpt.parameter_count(config) == 124_439_808
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_parameters_are_counted_before_there_are_any(positions, bias, norm_first, tie_weights):
+    model = small(
+        d_ff=20, positions=positions, bias=bias, norm_first=norm_first, tie_weights=tie_weights
+    )
+    assert tinygpt.parameter_count(model.config) == tinygpt.count(model)
+
+
+def test_what_the_machine_cannot_hold_is_refused(text, tmp_path, capsys, monkeypatch):
+    assert 1e8 < tinygpt.machine_memory() <= math.inf
+    monkeypatch.setattr(tinygpt, "machine_memory", lambda: 2e9)
+    error = refused(capsys, "train", text, "--out-dir", tmp_path / "r", "--n-embd", "4096")
+    assert re.search(r"takes about \d+\.\d GB of memory, this machine has 2.0 GB: take a sm", error)
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+@no_grad()
+def naive(model, tokens, window, stride):
+    """Token by token, each in the context of the first window that has it."""
+    total, T = 0.0, len(tokens)
+    for t in range(1, T):
+        begin = max(0, -(-(t - window) // stride) * stride)
+        logits = model(tokens[begin:t]).data[-1].astype(float)
+        total += np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[tokens[t]]
+    return total / (T - 1)
+
+
+@pytest.mark.parametrize("length", [2, 3, 8, 9, 10, 17, 40, 45])
+@pytest.mark.parametrize(("window", "stride"), [(8, 8), (8, 1), (8, 3), (5, 2), (1, 1)])
+def test_evaluation_is_exact(length, window, stride):
+    model, tokens = small().eval(), RNG(length).integers(0, 11, length)
+    scored = []
+    loss = tinygpt.mean_loss(model, tokens, stride, window, 2, scored.append)
+    assert loss == pytest.approx(naive(model, tokens, window, stride), abs=1e-6)
+    assert sum(scored) == length - 1
+
+
+def test_evaluation_on_the_command_line(whole, capsys):
+    text, run = whole
+    main("evaluate", run, text, "--stride", 1)
+    out = capsys.readouterr().out
+    model, tokenizer = tinygpt.load(run)
+    expected = naive(model, np.array(tokenizer.encode(TEXT)), 8, 1)
+    loss, perplexity, bits = map(float, re.search(
+        r"loss ([\d.]+) nats per token, perplexity ([\d.]+), ([\d.]+) bits per byte "
+        rf"\({len(TEXT) - 1:,} tokens scored, window 8, stride 1\)", out).groups())  # fmt: skip
+    assert loss == pytest.approx(expected, abs=6e-5)
+    assert perplexity == pytest.approx(math.exp(expected), abs=6e-3)
+    assert bits == pytest.approx(expected / math.log(2), abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--stride 9", "window 8 and stride 9: 1 <= stride <= window <= block_size 8 is needed"),
+        ("--stride 0", "stride 0"),
+        ("--window 9", "window 9 and stride 9"),
+        ("--window 0", "window 0"),
+    ],
+)
+def test_evaluation_refuses(whole, capsys, flags, message):
+    assert message in refused(capsys, "evaluate", whole[1], whole[0], *flags.split())
+
+
+def test_evaluation_of_other_texts(whole, tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    assert "there is no such file" in refused(capsys, "evaluate", whole[1], path)
+    for content, message in [("", "0 tokens"), ("T", "1 tokens"), ("Zz", "never seen: 'Z' 'z'")]:
+        path.write_text(content)
+        assert message in refused(capsys, "evaluate", whole[1], path)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def test_runs_in_one_picture(whole, copy, tmp_path, capsys):
+    main("plot", whole[1], copy, "--output", tmp_path / "both.png")
+    assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+    assert "both.png" in capsys.readouterr().out
+
+
+def test_pictures_of_nothing(copy, tmp_path, capsys):
+    assert "cannot read" in refused(capsys, "plot", tmp_path)
+    (copy / "metrics.jsonl").write_text("")
+    assert "nothing to draw: no iteration of" in refused(capsys, "plot", copy)
