@@ -91,9 +91,12 @@ class GPTConfig:
     dropout: float = 0.0
     bias: bool = False
     positions: str = "learned"  # or "sinusoidal"
-    activation: str = "gelu"  # or "relu"
+    activation: str = "gelu"  # or another of nn.FeedForward
     norm_first: bool = True
     tie_weights: bool = True
+    eps: float = 1e-5  # of the layer norms
+    scale_attention: bool = True  # by 1 / sqrt(width of a head)
+    scale_by_layer: bool = False  # ... and in layer n by 1 / (n + 1)
 
     def __post_init__(self):
         self.d_ff = 4 * self.n_embd if self.d_ff is None else self.d_ff
@@ -111,7 +114,8 @@ class GPTConfig:
 class TinyGPT(nn.Module):
     """A decoder-only transformer: integers (T,) or (B, T) to logits (..., T, V)."""
 
-    def __init__(self, config: GPTConfig, rng: np.random.Generator):
+    def __init__(self, config: GPTConfig, rng: np.random.Generator | None):
+        """With weights drawn from `rng` as GPT-2's are; zeros, to be loaded, if it is None."""
         c = self.config = config
         self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd, rng)
         if c.positions == "learned":
@@ -119,18 +123,20 @@ class TinyGPT(nn.Module):
         else:
             self.position_table = nn.sinusoidal_positions(c.block_size, c.n_embd)
         self.dropout = nn.Dropout(c.dropout, rng)
+        width = math.sqrt(c.n_embd / c.n_head) if c.scale_attention else 1.0
         self.blocks = [
             nn.Block(
-                c.n_embd, c.n_head, c.d_ff, rng, c.norm_first, c.activation, c.bias, c.dropout
+                c.n_embd, c.n_head, c.d_ff, rng, c.norm_first, c.activation, c.bias, c.dropout,
+                eps=c.eps, scale=1 / (width * (n + 1 if c.scale_by_layer else 1)),
             )
-            for _ in range(c.n_layer)
+            for n in range(c.n_layer)
         ]  # fmt: skip
         for name, p in self.named_parameters():  # as GPT-2: the sum of all blocks stays small
-            if p.ndim == 2 and name.startswith("blocks."):
+            if rng and p.ndim == 2 and name.startswith("blocks."):
                 std = 0.02 / (math.sqrt(2 * c.n_layer) if "projection" in name else 1)
                 p.data *= std * math.sqrt(len(p.data))  # Linear begins with 1 / sqrt(in)
         if c.norm_first:
-            self.norm = nn.LayerNorm(c.n_embd, c.bias)
+            self.norm = nn.LayerNorm(c.n_embd, c.bias, c.eps)
         if not c.tie_weights:
             self.head = nn.Linear(c.n_embd, c.vocab_size, rng, bias=False)
 
@@ -259,11 +265,15 @@ class Training:
     def __init__(self, model: TinyGPT, config: TrainConfig):
         self.model, self.config, self.iteration = model, config, 0
         self.parameters = model.parameters()
-        named = model.named_parameters() if config.optimizer == "muon" else ()
-        matrices = [p for name, p in named if name.startswith("blocks.") and p.ndim == 2]
-        others = [p for p in self.parameters if all(p is not matrix for matrix in matrices)]
-        decay = config.weight_decay
-        self.muon = nn.Muon(matrices, config.muon_lr)
+        decay, matrices = config.weight_decay, {1: [], 3: []}
+        if config.optimizer == "muon":
+            for name, p in model.named_parameters():
+                if name.startswith("blocks.") and p.ndim == 2:
+                    matrices[3 if name.endswith("qkv.weight") else 1].append(p)
+        groups = [{"params": ps, "split": n} for n, ps in matrices.items()]
+        self.muon = nn.Muon(groups, config.muon_lr, weight_decay=decay)
+        moved = {id(p) for p in self.muon.parameters}
+        others = [p for p in self.parameters if id(p) not in moved]
         self.adamw = nn.AdamW(others, betas=(0.9, config.beta2), weight_decay=decay)
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
 

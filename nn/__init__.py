@@ -16,10 +16,10 @@ from . import functional
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
 from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
-from .transformer import Block, FeedForward, MultiHeadAttention, sinusoidal_positions
+from .transformer import Block, FeedForward, KVCache, MultiHeadAttention, sinusoidal_positions
 
 __all__ = [
-    "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "LayerNorm", "Linear",
-    "Module", "MultiHeadAttention", "Muon", "clip_grad_norm", "functional", "sinusoidal_positions",
-    "warmup_cosine",
+    "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm",
+    "Linear", "Module", "MultiHeadAttention", "Muon", "clip_grad_norm", "functional",
+    "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip

@@ -116,8 +116,8 @@ def dropout(x: Tensor, p: float, rng: np.random.Generator) -> Tensor:
 
 
 @op
-def attention(q, k, v, mask=None, causal=False, dropout_mask=None):
-    """softmax(q k^T / sqrt(D)) v for q (..., T, D), k and v (..., S, D).
+def attention(q, k, v, mask=None, causal=False, dropout_mask=None, scale=None):
+    """softmax(q k^T / sqrt(D)) v for q (..., T, D), k and v (..., S, D); `scale` for 1 / sqrt(D).
 
     `mask` is boolean, broadcast to (..., T, S), True where a query may look; `causal` lets
     query i see the keys up to i (the last query sees all). A query that may look nowhere gives
@@ -128,7 +128,7 @@ def attention(q, k, v, mask=None, causal=False, dropout_mask=None):
             f"attention: mask is {mask.dtype}, expected booleans: True where a query may look"
         )
     T, S = q.shape[-2], k.shape[-2]
-    scale = 1 / math.sqrt(q.shape[-1])
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = (q * scale) @ k.swapaxes(-1, -2)  # (..., T, S)
     if causal:
         visible = np.tri(T, S, S - T, dtype=bool)

@@ -1,6 +1,7 @@
 """Layers: ops with weights. Next to read: transformer.py, which is built of them.
 
-Weights are float32, drawn from an explicit `numpy.random.Generator`.
+Weights are float32, drawn from an explicit `numpy.random.Generator`; None gives zeros, for
+weights that are loaded at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["Dropout", "Embedding", "LayerNorm", "Linear"]
 
 
 def _normal(rng, std, *shape):
+    if rng is None:
+        return Tensor(np.zeros(shape, dtype=np.float32), requires_grad=True)
     return Tensor(std * rng.standard_normal(shape, dtype=np.float32), requires_grad=True)
 
 
@@ -34,7 +37,11 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, rng: np.random.Generator, bias: bool = True
+        self,
+        in_features: int,
+        out_features: int,
+        rng: np.random.Generator | None,
+        bias: bool = True,
     ):
         self.weight = _normal(rng, 1 / math.sqrt(in_features), in_features, out_features)
         self.bias = _full(0, out_features) if bias else None
@@ -50,7 +57,7 @@ class Embedding(Module):
     close to equal probabilities.
     """
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, rng: np.random.Generator):
+    def __init__(self, num_embeddings: int, embedding_dim: int, rng: np.random.Generator | None):
         self.weight = _normal(rng, 0.02, num_embeddings, embedding_dim)
 
     def __call__(self, ids: Any) -> Tensor:
@@ -72,7 +79,7 @@ class LayerNorm(Module):
 class Dropout(Module):
     """In training, zeroes entries with probability p and scales the others by 1 / (1 - p)."""
 
-    def __init__(self, p: float, rng: np.random.Generator):
+    def __init__(self, p: float, rng: np.random.Generator | None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}")
         self.p, self.rng = p, rng

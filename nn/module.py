@@ -50,9 +50,10 @@ class Module:
         """{path: array}: the arrays themselves, so copy them to keep what they hold now."""
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], assign: bool = False) -> None:
         """Copy arrays into the parameters of the same names, or change nothing and say why.
 
+        With `assign` the parameters take the arrays themselves where the dtype allows.
         Raises ValueError naming every missing, unexpected and wrongly shaped entry.
         """
         own = dict(self.named_parameters())
@@ -67,7 +68,10 @@ class Module:
             raise ValueError("these weights do not fit this model: " + "; ".join(problems))
         arrays = {name: np.asarray(state[name], p.dtype) for name, p in own.items()}
         for name, parameter in own.items():
-            parameter.data[...] = arrays[name]
+            if assign:
+                parameter.data = arrays[name]
+            else:
+                parameter.data[...] = arrays[name]
 
     def train(self, training: bool = True) -> Module:
         """Set `training` here and below: dropout is active while it is true."""

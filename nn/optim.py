@@ -22,6 +22,7 @@ class Optimizer:
     differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay".
     """
 
+    _options = frozenset({"params", "lr_scale", "weight_decay"})
     _moments: tuple[str, ...] = ()  # what is kept for each parameter, an array of its shape
 
     def __init__(self, parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]], lr: float):
@@ -31,7 +32,7 @@ class Optimizer:
         self.lr, self.steps = lr, 0
         self.groups = [{**group, "params": list(group["params"])} for group in groups]
         for group in self.groups:
-            if unknown := group.keys() - {"params", "lr_scale", "weight_decay"}:
+            if unknown := group.keys() - self._options:
                 raise ValueError(f"a group of parameters has no option {', '.join(unknown)}")
         self.parameters = [p for group in self.groups for p in group["params"]]
         if len({id(p) for p in self.parameters}) < len(self.parameters):
@@ -52,7 +53,7 @@ class Optimizer:
             for p in group["params"]:
                 moments = next(state)
                 if p.grad is not None:
-                    self._update(p, lr, group.get("weight_decay"), *moments)
+                    self._update(p, lr, group, *moments)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """{name: array} of all that a later step depends on: moments, and the steps taken."""
@@ -89,10 +90,10 @@ class SGD(Optimizer):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
-    def _update(self, p, lr, weight_decay, velocity):
+    def _update(self, p, lr, group, velocity):
         velocity *= self.momentum
         velocity += p.grad
-        p.data *= 1 - lr * (weight_decay or 0.0)
+        p.data *= 1 - lr * group.get("weight_decay", 0.0)
         p.data -= lr * velocity
 
 
@@ -116,9 +117,8 @@ class AdamW(Optimizer):
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def _update(self, p, lr, weight_decay, mean, square):
-        if weight_decay is None:
-            weight_decay = self.weight_decay if p.ndim >= 2 else 0.0
+    def _update(self, p, lr, group, mean, square):
+        weight_decay = group.get("weight_decay", self.weight_decay if p.ndim >= 2 else 0.0)
         arrays = [np.atleast_1d(a) for a in (p.data, p.grad, mean, square)]
         rows = max(1, _BLOCK * len(arrays[0]) // max(1, p.size))
         for i in range(0, len(arrays[0]), rows):
@@ -141,9 +141,12 @@ class Muon(Optimizer):
     """Momentum with orthogonal steps, for the matrices inside a network (not tables, not heads).
 
     Every direction that the momentum points to is followed equally far. The step is scaled by
-    sqrt(max(1, out / in)). Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    sqrt(max(1, out / in)). A group with "split": 3 has matrices of 3 side by side, such as the q,
+    k and v of attention, which are moved each on its own. Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon.
     """
 
+    _options = Optimizer._options | {"split"}
     _moments = ("mean",)
 
     def __init__(
@@ -158,12 +161,14 @@ class Muon(Optimizer):
         if wrong := [p.shape for p in self.parameters if p.ndim != 2]:
             raise ValueError(f"Muon moves matrices, got a parameter of shape {wrong[0]}: use AdamW")
 
-    def _update(self, p, lr, weight_decay, mean):
+    def _update(self, p, lr, group, mean):
         mean *= self.momentum
         mean += (1 - self.momentum) * p.grad
         ahead = self.momentum * mean + (1 - self.momentum) * p.grad  # Nesterov's
-        p.data *= 1 - lr * (self.weight_decay if weight_decay is None else weight_decay)
-        p.data -= lr * math.sqrt(max(1, p.shape[1] / p.shape[0])) * orthogonalize(ahead)
+        parts = np.split(ahead, group.get("split", 1), axis=1)
+        scale = math.sqrt(max(1, parts[0].shape[1] / parts[0].shape[0]))
+        p.data *= 1 - lr * group.get("weight_decay", self.weight_decay)
+        p.data -= lr * scale * np.concatenate([orthogonalize(part) for part in parts], axis=1)
 
 
 def orthogonalize(x: np.ndarray) -> np.ndarray:

@@ -7,45 +7,77 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograd import Tensor, relu, split
+from autograd import Tensor, relu, sigmoid, split, tanh
 
 from . import functional as F
 from .layers import Dropout, LayerNorm, Linear
 from .module import Module
 
-__all__ = ["Block", "FeedForward", "MultiHeadAttention", "sinusoidal_positions"]
+__all__ = ["Block", "FeedForward", "KVCache", "MultiHeadAttention", "sinusoidal_positions"]
+
+
+class KVCache:
+    """The keys and values that an attention layer has computed: the next call adds to them.
+
+    For generation, under no_grad: each new position then costs one position, not all of them.
+    """
+
+    def __init__(self, capacity: int):
+        self.capacity, self.length, self._arrays = capacity, 0, None
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add those of T new positions, (..., T, D) each; returns all there are, (..., S, D)."""
+        if self._arrays is None:
+            shape = (2, *k.shape[:-2], self.capacity, k.shape[-1])
+            self._arrays = np.empty(shape, k.dtype)
+        begin, self.length = self.length, self.length + k.shape[-2]
+        if self.length > self.capacity:
+            raise ValueError(f"KVCache: {self.length} positions, there is room for {self.capacity}")
+        for array, new in zip(self._arrays, (k, v), strict=True):
+            array[..., begin : self.length, :] = new.data
+        k, v = (Tensor(array[..., : self.length, :]) for array in self._arrays)
+        return k, v
 
 
 class MultiHeadAttention(Module):
     """Self-attention with `n_head` heads: (..., T, C) to (..., T, C).
 
-    Causal unless `causal=False`. A boolean `mask`, broadcast to (..., H, T, T), is True where
-    the position of the row may look at the position of the column.
+    Causal unless `causal=False`; `scale` is for scores other than q k / sqrt(C / H). A boolean
+    `mask`, broadcast to (..., H, T, T), is True where the position of the row may look at the
+    position of the column. With a `cache` the T positions follow those that it has seen, S in
+    all, and the mask is (..., H, T, S).
     """
 
     def __init__(
         self,
         n_embd: int,
         n_head: int,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         bias: bool = True,
         dropout: float = 0.0,
         causal: bool = True,
+        scale: float | None = None,
     ):
         if n_head < 1 or n_embd % n_head:
             raise ValueError(
                 f"attention: width {n_embd} cannot be divided among {n_head} heads; choose an "
                 "n_embd that is a multiple of n_head"
             )
-        self.n_head, self.causal = n_head, causal
+        self.n_head, self.causal, self.scale = n_head, causal, scale
         self.qkv = Linear(n_embd, 3 * n_embd, rng, bias)
         self.projection = Linear(n_embd, n_embd, rng, bias)
         self.dropout = Dropout(dropout, rng)
 
-    def __call__(self, x: Tensor, mask: np.ndarray | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
+    ) -> Tensor:
         q, k, v = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
+        if cache is not None:
+            k, v = cache.append(k, v)
         dropout_mask = self._dropout_mask(q) if self.training and self.dropout.p else None
-        y = F.attention(q, k, v, mask=mask, causal=self.causal, dropout_mask=dropout_mask)
+        y = F.attention(
+            q, k, v, mask=mask, causal=self.causal, dropout_mask=dropout_mask, scale=self.scale
+        )
         y = y.swapaxes(-3, -2).reshape(x.shape)  # (..., H, T, D) to (..., T, C)
         return self.dropout(self.projection(y))
 
@@ -58,20 +90,26 @@ class MultiHeadAttention(Module):
         return F._dropout_mask(shape, self.dropout.p, self.dropout.rng, q.dtype)
 
 
-ACTIVATIONS = {"gelu": F.gelu, "gelu_erf": lambda x: F.gelu(x, approximate="none"), "relu": relu}
+ACTIVATIONS = {
+    "gelu": F.gelu,
+    "gelu_erf": lambda x: F.gelu(x, approximate="none"),
+    "relu": relu,
+    "silu": lambda x: x * sigmoid(x),
+    "tanh": tanh,
+}
 
 
 class FeedForward(Module):
     """Two linear layers around an activation: (..., C) to (..., d_ff) to (..., C).
 
-    `activation` is "gelu" (the tanh formula), "gelu_erf" or "relu".
+    `activation` is "gelu" (the tanh formula), "gelu_erf", "relu", "silu" or "tanh".
     """
 
     def __init__(
         self,
         n_embd: int,
         d_ff: int,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         activation: str = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
@@ -102,24 +140,28 @@ class Block(Module):
         n_embd: int,
         n_head: int,
         d_ff: int,
-        rng: np.random.Generator,
+        rng: np.random.Generator | None,
         norm_first: bool = True,
         activation: str = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
         causal: bool = True,
+        eps: float = 1e-5,
+        scale: float | None = None,
     ):
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(n_embd, bias)
-        self.attention = MultiHeadAttention(n_embd, n_head, rng, bias, dropout, causal)
-        self.norm2 = LayerNorm(n_embd, bias)
+        self.norm1 = LayerNorm(n_embd, bias, eps)
+        self.attention = MultiHeadAttention(n_embd, n_head, rng, bias, dropout, causal, scale)
+        self.norm2 = LayerNorm(n_embd, bias, eps)
         self.feed_forward = FeedForward(n_embd, d_ff, rng, activation, bias, dropout)
 
-    def __call__(self, x: Tensor, mask: np.ndarray | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
+    ) -> Tensor:
         if self.norm_first:
-            x = x + self.attention(self.norm1(x), mask)
+            x = x + self.attention(self.norm1(x), mask, cache)
             return x + self.feed_forward(self.norm2(x))
-        x = self.norm1(x + self.attention(x, mask))
+        x = self.norm1(x + self.attention(x, mask, cache))
         return self.norm2(x + self.feed_forward(x))
 
 

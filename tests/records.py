@@ -112,8 +112,9 @@ def c_layer_norm(x, weight=1.0, bias=0.0, eps=1e-5):
     return (x - m) * (v + eps) ** -0.5 * weight + bias
 
 
-def c_attention(q, k, v, mask=None, causal=False, dropout_mask=None):
-    scores = np.einsum("...td,...sd->...ts", q, k) / np.sqrt(q.shape[-1])
+def c_attention(q, k, v, mask=None, causal=False, dropout_mask=None, scale=None):
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scores = np.einsum("...td,...sd->...ts", q, k) * scale
     allowed = np.ones(scores.shape, dtype=bool)
     if mask is not None:
         allowed = allowed & mask
@@ -394,7 +395,8 @@ _ALL = [
          cases((3, 4), (3, 4), (3, 4), mask=MASK), cases((2, 4), (3, 4), (3, 4), causal=True),
          cases((2, 2, 3, 2), (2, 2, 3, 2), (2, 2, 3, 2), mask=MASK, causal=True),
          cases((2, 3, 4), (2, 3, 4), (2, 3, 4), dropout_mask=KEPT),
-         cases((2, 3, 2), (1, 3, 2), (3, 2)), cases((0, 3, 2), (0, 3, 2), (0, 3, 2))],
+         cases((3, 4), (3, 4), (3, 4), scale=0.3), cases((2, 3, 2), (1, 3, 2), (3, 2)),
+         cases((0, 3, 2), (0, 3, 2), (0, 3, 2))],
         large=100.0,
     ),
     record(

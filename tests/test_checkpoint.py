@@ -321,16 +321,32 @@ def test_a_file_of_another_program(tmp_path):
     assert load_arrays(tmp_path / "file")[1] == {}
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1)])
-def test_a_dtype_that_numpy_has_not(tmp_path, dtype, size):
-    if "ml_dtypes" in sys.modules:
-        pytest.skip("which teaches NumPy these dtypes")
-    entry = {"dtype": dtype, "shape": [3], "data_offsets": [0, 3 * size]}
-    text = json.dumps({"x": entry}).encode()
-    data = len(text).to_bytes(8, "little") + text + bytes(3 * size)
-    (tmp_path / "file").write_bytes(data)
-    with pytest.raises(ValueError, match="file has a dtype that NumPy has not"):
-        load_arrays(tmp_path / "file")
+def with_an_entry(path, dtype, data):
+    entry = {"dtype": dtype, "shape": [3], "data_offsets": [0, len(data)]}
+    text = json.dumps({"x": entry}).encode()  # not a multiple of 8 bytes: the data is not aligned
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return path
+
+
+def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
+    numbers = np.array([1.5, -3.0, 2.0**100], np.float32)
+    halves = (numbers.view(np.uint32) >> 16).astype("<u2")
+    arrays, _ = load_arrays(with_an_entry(tmp_path / "file", "BF16", halves.tobytes()))
+    assert arrays["x"].dtype == np.float32
+    np.testing.assert_array_equal(arrays["x"], numbers)
+
+
+def test_a_dtype_that_numpy_has_not(tmp_path):
+    with pytest.raises(ValueError, match=r"file is damaged.*x has dtype F8_E4M3, which NumPy has"):
+        load_arrays(with_an_entry(tmp_path / "file", "F8_E4M3", bytes(3)))
+
+
+def test_a_file_is_mapped_and_stays_as_it_is(tmp_path):
+    save_arrays(tmp_path / "file", {"x": np.ones(3)})
+    before = (tmp_path / "file").read_bytes()
+    arrays, _ = load_arrays(tmp_path / "file")
+    arrays["x"][:] = 2
+    assert type(arrays["x"]) is np.ndarray and (tmp_path / "file").read_bytes() == before
 
 
 @pytest.mark.parametrize("dtype", [">f4", "c8", "c16", "U2", "S2", "O", "M8[s]", "f4,i4"])

@@ -143,7 +143,7 @@ def test_attention_gradients(causal):
     check_layer(nn.MultiHeadAttention(4, 2, RNG(0), causal=causal), (2, 3, 4))
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_erf", "relu"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_erf", "relu", "silu", "tanh"])
 def test_feed_forward_gradients(activation):
     check_layer(nn.FeedForward(3, 5, RNG(0), activation), (2, 3))
 
@@ -278,7 +278,7 @@ def test_dropout_in_a_block_acts_in_training_only():
     ("make", "message"),
     [
         (lambda: nn.MultiHeadAttention(6, 4, RNG(0)), "width 6 cannot be divided among 4 heads"),
-        (lambda: nn.FeedForward(2, 2, RNG(0), "tanh"), "'tanh' is not one of gelu, gelu_erf, relu"),
+        (lambda: nn.FeedForward(2, 2, RNG(0), "swish"), "'swish' is not one of gelu, gelu_erf"),
     ],
 )
 def test_impossible_layers(make, message):
@@ -390,16 +390,18 @@ def test_orthogonalize_brings_singular_values_to_one(shape):
     assert nn.optim.orthogonalize(x.astype(np.float32)).dtype == np.float32
 
 
-def test_muon_against_its_formula():
+@pytest.mark.parametrize(("split", "scale"), [(1, 2), (2, math.sqrt(2)), (4, 1)])
+def test_muon_against_its_formula(split, scale):
     p = Tensor(RNG(0).standard_normal((3, 12)), requires_grad=True)
     expected, mean = p.data.copy(), 0
-    optimizer = nn.Muon([p], lr=0.1, momentum=0.8, weight_decay=0.5)
+    optimizer = nn.Muon([{"params": [p], "split": split}], lr=0.1, momentum=0.8, weight_decay=0.5)
     for seed in range(3):
         p.grad = RNG(seed).standard_normal((3, 12))
         optimizer.step()
         mean = 0.8 * mean + 0.2 * p.grad
-        step = nn.optim.orthogonalize(0.8 * mean + 0.2 * p.grad)
-        expected = expected * (1 - 0.1 * 0.5) - 0.1 * 2 * step  # sqrt(12 / 3) = 2
+        parts = np.split(0.8 * mean + 0.2 * p.grad, split, axis=1)
+        step = np.hstack([nn.optim.orthogonalize(part) for part in parts])
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * scale * step
     np.testing.assert_allclose(p.data, expected, rtol=1e-12)
 
 

@@ -73,13 +73,13 @@ def take_along_axis(x, indices, axis=-1):
     return torch.take_along_dim(x, torch.tensor(indices % n), axis)
 
 
-def attention(q, k, v, mask=None, causal=False):
+def attention(q, k, v, mask=None, causal=False, scale=None):
     mask = None if mask is None else torch.tensor(mask)
     T, S = q.shape[-2], k.shape[-2]
     if causal:  # is_causal allows no mask beside it, and is another mask where T < S
         visible = torch.ones(T, S, dtype=torch.bool).tril(S - T)
         mask = visible if mask is None else mask & visible
-    return tF.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return tF.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
 def cross_entropy(logits, targets, ignore_index=-100):

@@ -101,7 +101,7 @@ def test_no_position_sees_the_future():
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": math.nan}, "dropout must be at least 0 and below 1, got nan"),
         ({"positions": "rotary"}, "positions must be learned or sinusoidal, got 'rotary'"),
-        ({"activation": "tanh"}, "'tanh' is not one of"),
+        ({"activation": "swish"}, "'swish' is not one of"),
     ],
 )
 def test_impossible_configs(changes, message):

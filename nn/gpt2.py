@@ -1,0 +1,154 @@
+"""GPT-2 folders as Hugging Face has them: names of weights and keys of config.json, both ways.
+
+https://huggingface.co/docs/transformers/model_doc/gpt2. All weights are [in, out] there as here;
+the head alone is [out, in].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checkpoint import load_arrays, read_json
+
+__all__ = ["gpt2_config", "gpt2_names", "read_gpt2_config", "read_gpt2_weights"]
+
+# Ours: GPT-2's, after the prefix "transformer." and, in a block, "h.N."
+_OUTSIDE = {
+    "token_embedding.weight": "wte.weight",
+    "position_embedding.weight": "wpe.weight",
+    "norm.weight": "ln_f.weight",
+    "norm.bias": "ln_f.bias",
+}
+_IN_A_BLOCK = {
+    "norm1": "ln_1", "attention.qkv": "attn.c_attn", "attention.projection": "attn.c_proj",
+    "norm2": "ln_2", "feed_forward.expand": "mlp.c_fc", "feed_forward.projection": "mlp.c_proj",
+}  # fmt: skip
+_HEAD = "lm_head.weight"
+_ACTIVATIONS = {
+    "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "gelu": "gelu_erf",
+    "relu": "relu", "silu": "silu", "swish": "silu", "tanh": "tanh",
+}  # fmt: skip
+
+
+def gpt2_names(n_layer: int) -> dict[str, str]:
+    """{our name: GPT-2's} of all weights that a model of n_layer blocks can have."""
+    names = {ours: f"transformer.{theirs}" for ours, theirs in _OUTSIDE.items()}
+    for n in range(n_layer):
+        for ours, theirs in _IN_A_BLOCK.items():
+            for kind in ("weight", "bias"):
+                names[f"blocks.{n}.{ours}.{kind}"] = f"transformer.h.{n}.{theirs}.{kind}"
+    return {**names, "head.weight": _HEAD}
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_gpt2_config(path: Path) -> dict[str, Any]:
+    """The fields of a GPTConfig from a config.json.
+
+    Raises ValueError naming a key that is missing or means something that is not built here.
+    Dropout is not among them: it is for a training to choose.
+    """
+    config = read_json(path, "vocab_size n_embd n_layer n_head")
+    if config.get("model_type", "gpt2") != "gpt2":
+        raise ValueError(f"{path}: model_type is {config['model_type']!r}, only gpt2 is known here")
+    if config.get("add_cross_attention"):
+        raise ValueError(f"{path}: add_cross_attention is not built here, only decoders are")
+    length = config.get("n_positions", config.get("n_ctx"))
+    if length is None:
+        raise ValueError(f"{path} has no n_positions, the longest context")
+    activation = config.get("activation_function", "gelu_new")
+    if activation not in _ACTIVATIONS:
+        raise ValueError(
+            f"{path}: activation_function {activation!r} is not one of {', '.join(_ACTIVATIONS)}"
+        )
+    return {
+        "vocab_size": config["vocab_size"],
+        "block_size": length,
+        "n_layer": config["n_layer"],
+        "n_head": config["n_head"],
+        "n_embd": config["n_embd"],
+        "d_ff": config.get("n_inner"),
+        "bias": True,
+        "activation": _ACTIVATIONS[activation],
+        "eps": config.get("layer_norm_epsilon", 1e-5),
+        "scale_attention": config.get("scale_attn_weights", True),
+        "scale_by_layer": config.get("scale_attn_by_inverse_layer_idx", False),
+        "tie_weights": config.get("tie_word_embeddings", True),
+    }
+
+
+def read_gpt2_weights(directory: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """{our name: array} of model.safetensors, or of the files its index lists.
+
+    The prefix "transformer." may be missing. What old files hold beside the weights (the masks
+    attn.bias and attn.masked_bias) is left out. Anything else keeps its own name.
+    """
+    arrays = {}
+    for path in _files(directory):
+        arrays |= load_arrays(path)[0]
+    ours = {theirs: name for name, theirs in names.items()}
+    found = {}
+    for name, array in arrays.items():
+        if re.search(r"\.attn\.(bias|masked_bias)$", name):
+            continue
+        whole = name if name in ours else f"transformer.{name}"
+        found[ours.get(whole, name)] = array.T if whole == _HEAD else array
+    return found
+
+
+def _files(directory):
+    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if single.exists():
+        return [single]
+    if index.exists():
+        parts = read_json(index, "weight_map")["weight_map"]
+        return [directory / name for name in sorted(set(parts.values()))]
+    others = sorted(path.name for path in directory.glob("*.bin"))
+    if others:
+        raise ValueError(
+            f"{directory} has {others[0]}, a pickle, which can run any code when it is read: save "
+            "it as model.safetensors"
+        )
+    raise ValueError(f"there is no model.safetensors in {directory}")
+
+
+# ---------------------------------------------------------------- writing
+
+
+def gpt2_config(config: Any, stop: int | None) -> dict[str, Any]:
+    """The config.json of a GPTConfig. Raises ValueError saying what GPT-2 does not have."""
+    misfits = []
+    if not config.norm_first:
+        misfits.append("norm_first is false: GPT-2 normalizes before each layer")
+    if config.positions != "learned":
+        misfits.append(f"positions are {config.positions}: GPT-2's are learned")
+    if misfits:
+        raise ValueError(f"this model cannot be a GPT-2: {'; '.join(misfits)}")
+    theirs = {ours: name for name, ours in reversed(_ACTIVATIONS.items())}
+    end = config.vocab_size - 1 if stop is None else stop
+    return {
+        "model_type": "gpt2",
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": config.vocab_size,
+        "n_positions": config.block_size,
+        "n_embd": config.n_embd,
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_inner": config.d_ff,
+        "activation_function": theirs[config.activation],
+        "layer_norm_epsilon": config.eps,
+        "scale_attn_weights": config.scale_attention,
+        "scale_attn_by_inverse_layer_idx": config.scale_by_layer,
+        "tie_word_embeddings": config.tie_weights,
+        "resid_pdrop": config.dropout,
+        "embd_pdrop": config.dropout,
+        "attn_pdrop": config.dropout,
+        "bos_token_id": end,
+        "eos_token_id": end,
+    }
