@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from . import ops
 from .check import _floats, check_gradients
-from .tensor import Tensor
+from .tensor import Tensor, grad
 
 __all__ = ["Program", "arrays", "axes", "broadcastable", "check_op", "indices", "programs"]
 
@@ -89,11 +89,16 @@ def indices(shape: tuple[int, ...]) -> st.SearchStrategy[Any]:
     masks = hnp.arrays(bool, shape)
     if not shape or 0 in shape:
         return basic | masks
-    return basic | masks | st.composite(_mixed_index)(shape)
+    of_one_axis = st.integers(0, len(shape) - 1).flatmap(lambda axis: _mask(shape, axis))
+    return basic | masks | of_one_axis | st.composite(_mixed_index)(shape)
+
+
+def _mask(shape, axis):
+    return hnp.arrays(bool, shape[axis]).map(lambda mask: (*[slice(None)] * axis, mask))
 
 
 def _mixed_index(draw, shape):
-    """A tuple with an array of integers for some axes, a slice, number or mask for others."""
+    """Arrays of integers that broadcast together for some axes, slices and numbers for others."""
     picked = draw(hnp.array_shapes(min_dims=1, max_dims=2, min_side=1, max_side=3))
     parts = []
     for n in shape[: draw(st.integers(1, len(shape)))]:
@@ -102,7 +107,7 @@ def _mixed_index(draw, shape):
         if kind == "integers":
             parts.append(draw(hnp.arrays(np.int64, picked, elements=whole)))
         elif kind == "column":  # broadcasts against the other arrays
-            parts.append(draw(hnp.arrays(np.int64, (picked[0], *picked[1:-1], 1), elements=whole)))
+            parts.append(draw(hnp.arrays(np.int64, (picked[0], 1), elements=whole)))
         elif kind == "slice":
             parts.append(draw(st.slices(n)))
         else:
@@ -186,15 +191,15 @@ def check_op(fn: Callable[..., Tensor], *args: Any, order: int = 2, **options: A
     """Hold `fn(*args, **options)` to everything that is asked of an op, or raise AssertionError.
 
     `args` are arrays of floating-point numbers, `options` constants, and what fn returns is a
-    Tensor or a sequence of them. The gradients up to `order` are those of
-    finite differences; they come out the same for arrays in any memory layout; float32 stays
-    float32 and differs from float64 by rounding only; nothing is written to, and no gradient
-    shares memory with an input, the incoming gradient or another gradient.
+    Tensor or a sequence of them. The gradients up to `order` are those of finite differences; they
+    and the value come out the same for arrays in any memory layout; float32 stays float32 and
+    differs from float64 by rounding only; nothing is written to, and no gradient shares memory
+    with an input, the incoming gradient or another gradient.
     """
     arrays = [_floats(i, x) for i, x in enumerate(args)]
     call = _with(fn, options)
     check_gradients(call, *arrays, order=order)
-    _, expected, g = _pull(call, arrays)
+    expected, g = _pull(call, arrays)
     _check_layouts(call, arrays, expected, g)
     _check_float32(call, arrays, g)
 
@@ -210,22 +215,25 @@ def _with(fn, options):
 
 
 def _pull(call, arrays, g=None):
-    """The value, the gradients for a random (or given) cotangent, and that cotangent."""
+    """The value and gradients by name, for a random (or given) cotangent, and that cotangent."""
     for x in arrays:
         x.setflags(write=False)
     leaves = [Tensor(x, requires_grad=True) for x in arrays]
     out = call(*leaves)
     if g is None:
-        g = np.asarray(np.random.default_rng(0).standard_normal(out.shape), out.dtype)
+        g = np.random.default_rng(0).standard_normal(out.shape)
     g.setflags(write=False)
-    gradients = []
+    gradients = [np.zeros(x.shape) for x in arrays]
     if out.requires_grad:
-        out.backward(g)
-        gradients = [np.zeros(x.shape) if x.grad is None else x.grad for x in leaves]
+        gradients = [gx.data for gx in grad(out, leaves, g)]
+    results, others = {"value": out.data}, [("an input", x) for x in arrays]
+    others.append(("the incoming gradient", g))
     for i, gx in enumerate(gradients):
-        for name, other in [("an input", x) for x in arrays] + [("its cotangent", g)]:
+        for name, other in others:
             assert not np.shares_memory(gx, other), f"gradient {i} shares memory with {name}"
-    return out, gradients, g
+        results[f"gradient {i}"] = gx
+        others.append((f"gradient {i}", gx))
+    return results, g
 
 
 def _check_layouts(call, arrays, expected, g):
@@ -234,22 +242,21 @@ def _check_layouts(call, arrays, expected, g):
         return x[flip].copy()[flip]
 
     for layout in (reverse, lambda x: np.array(x, order="F")):
-        _, gradients, _ = _pull(call, [layout(x) for x in arrays], layout(g))
-        for i, (a, b) in enumerate(zip(gradients, expected, strict=True)):
+        results, _ = _pull(call, [layout(x) for x in arrays], layout(g))
+        for name, a in results.items():
+            b = expected[name]
             assert np.allclose(a, b, rtol=1e-9, atol=1e-12), (
-                f"argument {i}: the gradient depends on the memory layout, {a} and {b}"
+                f"{name} depends on the memory layout: {a} and {b}"
             )
 
 
 def _check_float32(call, arrays, g):
     singles, g = [x.astype(np.float32) for x in arrays], g.astype(np.float32)
-    exact, expected, _ = _pull(call, [x.astype(float) for x in singles], g.astype(float))
-    single, gradients, _ = _pull(call, singles, g)
-    assert single.dtype == np.float32, f"float32 gives {single.dtype}: use Python numbers"
-    pairs = [("value", single.data, exact.data)]
-    pairs += [
-        (f"gradient {i}", *pair) for i, pair in enumerate(zip(gradients, expected, strict=True))
-    ]
-    for name, a, b in pairs:
+    expected, _ = _pull(call, [x.astype(float) for x in singles], g)
+    results, _ = _pull(call, singles, g)
+    dtype = results["value"].dtype
+    assert dtype == np.float32, f"float32 gives {dtype}: use Python numbers"
+    for name, a in results.items():
+        b = expected[name]
         rtol, atol = 2e-5 if name == "value" else 2e-4, 2e-6 * (1 + np.abs(b).max(initial=0))
         assert np.allclose(a, b, rtol=rtol, atol=atol), f"{name} in float32: {a}, in float64: {b}"
