@@ -22,7 +22,7 @@ import shlex
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ import nn
 from autograd import Tensor, no_grad
 from nn.checkpoint import load_arrays, locked, read_json, save_arrays, write_json
 from nn.functional import cross_entropy, linear
+from nn.gpt2 import gpt2_config, gpt2_names, gpt2_weights, read_gpt2_config, read_gpt2_weights
 from nn.monitor import Metrics, Progress, plot_losses, read_metrics, reading
-from nn.sampling import check_sampling, sample
+from nn.sampling import check_sampling, penalize, sample
 from nn.text import (
     END,
     PAD,
@@ -73,6 +74,8 @@ def _require(config, names, low, below=math.inf):
     """Fields of a config within bounds, or a ValueError that names the field."""
     for name in names.split():
         value = getattr(config, name)
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
         if not low <= value < below:  # nan is not
             limit = f"below {below}" if below < math.inf else "finite"
             raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
@@ -140,30 +143,89 @@ class TinyGPT(nn.Module):
         if not c.tie_weights:
             self.head = nn.Linear(c.n_embd, c.vocab_size, rng, bias=False)
 
-    def __call__(self, ids: Any) -> Tensor:
+    def __call__(
+        self,
+        ids: Any,
+        caches: list[nn.KVCache] | None = None,
+        padding: np.ndarray | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """The logits of what follows each position; of the last one alone if `last`.
+
+        `caches`, one for each block, hold the positions before ids; `padding` (B,) is how many of
+        the first positions of each row are none.
+        """
         ids = np.asarray(ids)
-        T = ids.shape[-1]
-        if self.config.block_size < T:
-            raise ValueError(f"{T} tokens do not fit into block_size {self.config.block_size}")
+        before = caches[0].length if caches else 0
+        S = before + ids.shape[-1]
+        if self.config.block_size < S:
+            raise ValueError(f"{S} tokens do not fit into block_size {self.config.block_size}")
+        at, mask = np.arange(before, S), None
+        if padding is not None:
+            at = np.maximum(at - padding[:, None], 0)  # (B, T)
+            mask = (np.arange(S) >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
         x = self.token_embedding(ids)  # (..., T, C)
         if self.config.positions == "learned":
-            x = x + self.position_embedding(np.arange(T))
+            x = x + self.position_embedding(at)
         else:
-            x = x + self.position_table[:T].astype(x.dtype)
+            x = x + self.position_table[at].astype(x.dtype)
         x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
+        for n, block in enumerate(self.blocks):
+            x = block(x, mask, caches[n] if caches else None)
+        if last:
+            x = x[..., -1:, :]
         if self.config.norm_first:
             x = self.norm(x)
         if self.config.tie_weights:
             return linear(x, self.token_embedding.weight.T)
         return self.head(x)
 
+    @classmethod
+    def from_pretrained(cls, directory: Path | str) -> TinyGPT:
+        """The model of a GPT-2 folder of Hugging Face's, or of a run; its file is not copied.
+
+        Raises ValueError naming the key of config.json or the weight that is wrong.
+        """
+        directory = Path(directory)
+        config = read_json(directory / "config.json")
+        if own := config.get("tinygpt"):
+            try:
+                fields = GPTConfig(**own)
+            except TypeError as error:
+                raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
+        else:
+            fields = GPTConfig(**read_gpt2_config(directory / "config.json"))
+        arrays, header = read_gpt2_weights(directory, fields.n_layer)
+        _check_seals(directory, header)
+        model = cls(fields, None)
+        state = model.state_dict()
+        for name in state:  # a bias that is not there is none
+            if name.endswith(".bias") and not own:
+                arrays.setdefault(name, state[name])
+        left_out = [n for n in gpt2_names(fields.n_layer) if n.endswith(".bias") and n not in state]
+        for name in [*left_out, "head.weight" if fields.tie_weights else ""]:
+            arrays.pop(name, None)
+        try:
+            model.load_state_dict(arrays, assign=True)
+        except ValueError as error:
+            text = str(error)
+            for ours, theirs in gpt2_names(fields.n_layer).items():
+                text = text.replace(f" {ours} ", f" {theirs} ")
+            raise ValueError(f"{directory}: {text}") from error
+        return model.eval()
+
+    def save_pretrained(self, directory: Path | str, tokenizer: Tokenizer | None = None) -> None:
+        """Write a folder that Hugging Face's GPT2LMHeadModel opens, and from_pretrained.
+
+        Raises ValueError saying what of this model GPT-2 does not have.
+        """
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        _write(Path(directory), self, tokenizer, gpt2_config(self.config, _end(tokenizer)), None)
+
     def loss(self, ids: Any, targets: Any, ignore_index: int = -100) -> Tensor:
         """The mean cross entropy of the targets (of the shape of ids), in nats per token."""
         return cross_entropy(self(ids), targets, ignore_index=ignore_index)
 
-    @no_grad()
     def generate(
         self,
         ids: Any,
@@ -171,33 +233,90 @@ class TinyGPT(nn.Module):
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
-        stop: int | None = None,
+        stop: int | Iterable[int] | None = None,
         rng: np.random.Generator | None = None,
-    ) -> np.ndarray:
+        **options: Any,
+    ) -> np.ndarray | list[np.ndarray]:
         """ids (T,) or (B, T) with up to max_new_tokens more, each drawn given those before it.
 
-        Ends when every sequence has drawn `stop`, which is kept and fills up the shorter ones.
+        ids may be a list of prompts of different lengths: then a list comes back. A sequence
+        ends with a token of `stop`, which is kept and fills up the shorter ones. `options` are
+        those of `stream`.
         """
-        check_sampling(max_new_tokens, temperature, top_k, top_p)
+        prompts, single = _prompts(ids)
+        options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, **options}
+        drawn = [*self.stream(prompts, max_new_tokens, stop=stop, rng=rng, **options)]
+        new = np.array(drawn, dtype=np.int64).reshape(-1, len(prompts)).T  # (B, new)
+        rows = [np.concatenate(pair) for pair in zip(prompts, new, strict=True)]
+        if single:
+            return rows[0]
+        return np.array(rows) if len({*map(len, prompts)}) == 1 else rows
+
+    def stream(
+        self,
+        ids: Any,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        stop: int | Iterable[int] | None = None,
+        rng: np.random.Generator | None = None,
+        cache: bool = True,
+    ) -> Iterator[Any]:
+        """Yields the next token of ids (T,), an int, or of several prompts, (B,), as it is drawn.
+
+        What comes next depends on the last block_size tokens. Up to there the keys and values of
+        earlier positions are kept (`cache`), which changes the time and nothing else.
+        """
+        check_sampling(max_new_tokens, temperature, top_k, top_p, min_p, repetition_penalty)
+        prompts, single = _prompts(ids)
         rng = np.random.default_rng() if rng is None else rng
-        ids = np.array(ids)
-        if ids.ndim not in (1, 2) or not ids.size:
-            raise ValueError(f"generate: ids of shape {ids.shape}, expected (T,) or (B, T), T > 0")
-        rows = np.atleast_2d(ids)
+        ends = [] if stop is None else [stop] if np.ndim(stop) == 0 else [*stop]
+        longest = max(map(len, prompts))
+        padding = np.array([longest - len(prompt) for prompt in prompts])
+        rows = np.array([[0] * (longest - len(p)) + [*p] for p in prompts])  # (B, T)
         done = np.zeros(len(rows), dtype=bool)
-        was_training, _ = self.training, self.eval()
+        caches = [nn.KVCache(self.config.block_size) for _ in self.blocks] if cache else None
+        for _ in range(max_new_tokens):
+            logits = self._next(rows, padding, caches)
+            new = np.full(len(rows), ends[0] if ends else 0)
+            for b in np.flatnonzero(~done):
+                scores = logits[b]
+                if repetition_penalty != 1:
+                    scores = penalize(scores, rows[b, padding[b] :], repetition_penalty)
+                new[b] = sample(scores, temperature, top_k, top_p, rng, min_p)
+            rows = np.concatenate([rows, new[:, None]], axis=1)
+            yield int(new[0]) if single else new
+            done |= np.isin(new, ends)
+            if done.all():
+                return
+
+    @no_grad()
+    def _next(self, rows, padding, caches):
+        """The logits (B, V) of what follows rows (B, T)."""
+        was_training, T = self.training, self.config.block_size
+        self.eval()
         try:
-            for _ in range(max_new_tokens):
-                logits = self(rows[:, -self.config.block_size :]).data[:, -1]  # (B, V)
-                new = np.array([sample(row, temperature, top_k, top_p, rng) for row in logits])
-                new[done] = 0 if stop is None else stop
-                rows = np.concatenate([rows, new[:, None]], axis=1)
-                done |= stop is not None and new == stop
-                if done.all():
-                    break
+            if caches and rows.shape[1] <= T:
+                rows = rows[:, caches[0].length :]
+            else:  # each position moves by one with every token: nothing to keep
+                caches, padding = None, np.maximum(padding - max(0, rows.shape[1] - T), 0)
+                rows = rows[:, -T:]
+            return self(rows, caches, padding if padding.any() else None, last=True).data[:, -1]
         finally:
             self.train(was_training)
-        return rows if ids.ndim == 2 else rows[0]
+
+
+def _prompts(ids):
+    """A list of arrays, and whether it was one alone."""
+    single = np.ndim(ids[0]) == 0 if len(ids) else True
+    prompts = [np.asarray(prompt) for prompt in ([ids] if single else ids)]
+    if not all(prompt.ndim == 1 and prompt.size for prompt in prompts):
+        shapes = ", ".join(str(prompt.shape) for prompt in prompts)
+        raise ValueError(f"generate: ids of shape {shapes}, expected (T,) or (B, T), T > 0")
+    return prompts, single
 
 
 # ---------------------------------------------------------------- training
@@ -428,39 +547,54 @@ def mean_loss(
 
 
 def save(directory: Path, model: TinyGPT, tokenizer: Tokenizer, notes: Any = None) -> None:
-    """Write config.json, the tokenizer and model.safetensors, whose header seals all three."""
-    directory = Path(directory)
-    write_json(directory / "config.json", {"model_type": "tinygpt", **asdict(model.config)})
-    files = [directory / "config.json", tokenizer.save(directory)]
+    """Write config.json, the tokenizer and model.safetensors, whose header seals all three.
+
+    It is a GPT-2 folder if the model can be a GPT-2 (see save_pretrained).
+    """
+    try:
+        config = gpt2_config(model.config, _end(tokenizer))
+    except ValueError:
+        config = {"model_type": "tinygpt"}
+    _write(Path(directory), model, tokenizer, config, notes)
+
+
+def _end(tokenizer):
+    return tokenizer.stop if tokenizer else None
+
+
+def _write(directory, model, tokenizer, config, notes):
+    write_json(directory / "config.json", {**config, "tinygpt": asdict(model.config)})
+    files = [directory / "config.json", *([tokenizer.save(directory)] if tokenizer else [])]
     header = {"seals": json.dumps({path.name: _seal(path) for path in files})}
     header |= {"notes": json.dumps(notes)}
-    save_arrays(directory / "model.safetensors", model.state_dict(), header)
+    arrays = model.state_dict()
+    if config["model_type"] == "gpt2":
+        arrays = gpt2_weights(arrays, model.config.n_layer)
+    save_arrays(directory / "model.safetensors", arrays, header)
 
 
-def load(directory: Path) -> tuple[TinyGPT, Tokenizer]:
-    """The model and the tokenizer that `save` wrote. Raises ValueError if there are none."""
+def load(directory: Path | str) -> tuple[TinyGPT, Tokenizer]:
+    """The model and tokenizer of a run or a GPT-2 folder. Raises ValueError if there is none."""
     directory = Path(directory)
-    path = directory / "model.safetensors"
-    if not path.is_file():
-        raise ValueError(f"no model in {directory}: give the --out-dir of `tinygpt.py train`")
-    arrays, header = load_arrays(path, sealed=True)
-    for name, seal in json.loads(header.get("seals", "{}")).items():
-        if _seal(directory / name) != seal:
-            raise ValueError(f"{directory / name} was changed or damaged since {path} was written")
-    config = read_json(directory / "config.json", "model_type")
-    try:
-        config.pop("model_type")
-        model = TinyGPT(GPTConfig(**config), np.random.default_rng(0))
-        model.load_state_dict(arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is not a model written by tinygpt.py ({error})") from error
-    tokenizer = load_tokenizer(directory)
+    if not (directory / "config.json").is_file():
+        raise ValueError(
+            f"no model in {directory}: give the --out-dir of `tinygpt.py train`, or a GPT-2 folder"
+        )
+    model, tokenizer = TinyGPT.from_pretrained(directory), load_tokenizer(directory)
     if tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model "
-            f"{model.config.vocab_size}: one of them belongs to another run"
+            f"{model.config.vocab_size}: one of them belongs to another model"
         )
-    return model.eval(), tokenizer
+    return model, tokenizer
+
+
+def _check_seals(directory, header):
+    for name, seal in json.loads(header.get("seals", "{}")).items():
+        if _seal(directory / name) != seal:
+            raise ValueError(
+                f"{directory / name} was changed or damaged since model.safetensors was written"
+            )
 
 
 def _seal(path):

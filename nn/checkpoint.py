@@ -177,10 +177,10 @@ def _entry(name, data, dtype, shape, data_offsets):
         raise ValueError(f"{name} has dtype {dtype}, which NumPy has not")
     if not 0 <= begin <= end <= len(data) or end - begin != math.prod(shape) * kind.itemsize:
         raise ValueError(f"{name} of shape {shape} and dtype {dtype} is not all there")
-    array = data[begin:end].view(kind).reshape(shape)
+    array = data[begin:end].view(kind)
     if dtype == "BF16":  # the upper half of a float32
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array if array.flags.aligned else array.copy()
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return (array if array.flags.aligned else array.copy()).reshape(shape)
 
 
 def _checksum(arrays, header):

@@ -15,7 +15,7 @@ import numpy as np
 
 from .checkpoint import load_arrays, read_json
 
-__all__ = ["gpt2_config", "gpt2_names", "read_gpt2_config", "read_gpt2_weights"]
+__all__ = ["gpt2_config", "gpt2_names", "gpt2_weights", "read_gpt2_config", "read_gpt2_weights"]
 
 # Ours: GPT-2's, after the prefix "transformer." and, in a block, "h.N."
 _OUTSIDE = {
@@ -83,23 +83,26 @@ def read_gpt2_config(path: Path) -> dict[str, Any]:
     }
 
 
-def read_gpt2_weights(directory: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """{our name: array} of model.safetensors, or of the files its index lists.
+def read_gpt2_weights(
+    directory: Path, n_layer: int
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """{our name: array} of model.safetensors, or of the files its index lists; and its header.
 
     The prefix "transformer." may be missing. What old files hold beside the weights (the masks
-    attn.bias and attn.masked_bias) is left out. Anything else keeps its own name.
+    attn.bias and attn.masked_bias) is left out. Anything unknown keeps its own name.
     """
-    arrays = {}
+    arrays, header = {}, {}
     for path in _files(directory):
-        arrays |= load_arrays(path)[0]
-    ours = {theirs: name for name, theirs in names.items()}
+        part, header = load_arrays(path)
+        arrays |= part
+    ours = {theirs: name for name, theirs in gpt2_names(n_layer).items()}
     found = {}
     for name, array in arrays.items():
         if re.search(r"\.attn\.(bias|masked_bias)$", name):
             continue
         whole = name if name in ours else f"transformer.{name}"
         found[ours.get(whole, name)] = array.T if whole == _HEAD else array
-    return found
+    return found, header
 
 
 def _files(directory):
@@ -152,3 +155,14 @@ def gpt2_config(config: Any, stop: int | None) -> dict[str, Any]:
         "bos_token_id": end,
         "eos_token_id": end,
     }
+
+
+def gpt2_weights(state: Mapping[str, np.ndarray], n_layer: int) -> dict[str, np.ndarray]:
+    """{GPT-2's name: array} of a state_dict; a bias that is left out here is zeros there."""
+    arrays = {}
+    for ours, theirs in gpt2_names(n_layer).items():
+        if ours in state:
+            arrays[theirs] = state[ours].T if theirs == _HEAD else state[ours]
+        elif ours.endswith(".bias"):
+            arrays[theirs] = np.zeros(state[f"{ours[:-4]}weight"].shape[-1], np.float32)
+    return arrays

@@ -223,19 +223,36 @@ def _tokenizers():
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer that was saved in a directory. Raises ValueError if there is none."""
-    path = Path(directory) / "tokenizer.json"
-    if path.exists():
+    """The tokenizer in a directory: ours, tokenizer.json, or vocab.json with merges.txt.
+
+    Raises ValueError if there is none.
+    """
+    whole, *parts = (directory / n for n in ("tokenizer.json", "vocab.json", "merges.txt"))
+    if whole.exists() or parts[0].exists():
         library = _tokenizers()
         try:
-            return BPETokenizer(library.Tokenizer.from_str(path.read_text("utf-8")))
+            if whole.exists():
+                return BPETokenizer(library.Tokenizer.from_str(whole.read_text("utf-8")))
+            model = library.Tokenizer(library.models.BPE.from_file(*map(str, parts)))
         except Exception as error:  # the library raises nothing narrower
+            path = whole if whole.exists() else parts[0]
             raise ValueError(f"{path} is not a tokenizer ({error})") from error
-    path = Path(directory) / "vocabulary.json"
+        return BPETokenizer(_byte_level(model))
+    path = directory / "vocabulary.json"
     content = read_json(path, "kind tokens")
     if content["kind"] not in ("word", "char") or not _are_strings(content["tokens"]):
         raise ValueError(f"{path} is not a vocabulary of words or characters")
     return TOKENIZERS[content["kind"]](content["tokens"])
+
+
+def _byte_level(model):
+    """A model of the library, fed with bytes as GPT-2's is."""
+    library = _tokenizers()
+    model.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = library.decoders.ByteLevel()
+    if model.token_to_id(END_OF_TEXT) is not None:
+        model.add_special_tokens([END_OF_TEXT])
+    return model
 
 
 def _are_strings(tokens):

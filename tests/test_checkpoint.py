@@ -4,6 +4,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import stat
 import subprocess
 import sys
 import zlib
@@ -82,6 +84,7 @@ def test_a_crash_keeps_the_old_file(tmp_path, crash, old):
         path.write_text(old)
 
     def write(name):
+        assert re.fullmatch(r"\.file\..*\.tmp", Path(name).name)  # what locked() removes
         Path(name).write_text("half")
         raise crash
 
@@ -179,6 +182,28 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place(tmp_path, monkeypatch):
 
 
 @posix
+def test_a_folder_that_cannot_be_forced_to_the_disk_is_told(tmp_path, monkeypatch):
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match=f"^cannot write {tmp_path / 'file'}: Input/output error$"):
+        write_json(tmp_path / "file", {})
+
+
+@posix
+def test_no_file_stays_open(tmp_path):
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(5):
+        save_arrays(tmp_path / "file", TINY)
+        load_arrays(tmp_path / "file")
+        with locked(tmp_path), pytest.raises(ValueError, match="another"):
+            locked(tmp_path).__enter__()
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@posix
 def test_others_may_read_what_is_written(tmp_path):
     write_json(tmp_path / "file", {})
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
@@ -261,16 +286,18 @@ def test_equal_arrays_make_equal_files(tmp_path):
 
 def test_the_bytes_of_a_file(tmp_path):
     """A change here makes files of before unreadable, or unsealed."""
-    save_arrays(tmp_path / "file", TINY, {"key": "한"})
+    save_arrays(tmp_path / "file", TINY, {"key": "한글"})
     one, two = b"\x20\x20", b"\x00\x00\xc0\x3f\x00\x00\x00\xc0"
-    sealed = b'[["format", "pt"], ["key", "\\ud55c"]]a uint8 (2, 1)' + one + b"b float32 (2,)" + two
+    sealed = b'[["format", "pt"], ["key", "\\ud55c\\uae00"]]'
+    sealed += b"a uint8 (2, 1)" + one + b"b float32 (2,)" + two
     text = (
-        b'{"__metadata__": {"checksum": "%08x", "format": "pt", "key": "\\ud55c"}, '
+        b'{"__metadata__": {"checksum": "%08x", "format": "pt", "key": "\\ud55c\\uae00"}, '
         b'"a": {"dtype": "U8", "shape": [2, 1], "data_offsets": [0, 2]}, '
         b'"b": {"dtype": "F32", "shape": [2], "data_offsets": [2, 10]}}'
     )
     text %= zlib.crc32(sealed)
-    text += b" " * (-len(text) % 8)
+    assert len(text) % 8 == 6
+    text += b"  "  # lest the data is not aligned
     assert (tmp_path / "file").read_bytes() == len(text).to_bytes(8, "little") + text + one + two
 
 
@@ -302,7 +329,47 @@ def test_no_missing_end_goes_unseen(tmp_path, sealed):
             pytest.fail(f"{n} bytes")
 
 
-@given(data=st.binary(max_size=40), sealed=st.booleans())
+def test_what_is_wrong_with_a_file_is_told(tmp_path):
+    save_arrays(tmp_path / "file", TINY)
+    data = (tmp_path / "file").read_bytes()
+    for changed, message in (
+        (data[:-1] + b"\0", "file is not what was written: it was damaged since; take a copy"),
+        (data.replace(b"checksum", b"checkout"), "file has no checksum; take a copy"),
+    ):
+        (tmp_path / "file").write_bytes(changed)
+        with pytest.raises(ValueError, match=message):
+            load_arrays(tmp_path / "file", sealed=True)
+
+
+def entry(**changes):
+    return {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **changes}}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [], None, 3, "text", {}, {"x": None}, {"x": []}, {"x": {}}, {"x": {"dtype": "F32"}},
+        entry(dtype="F64"), entry(dtype="F33"), entry(dtype=None), entry(dtype=["F32"]),
+        entry(shape=[3]), entry(shape=[1]), entry(shape=[-1]), entry(shape=[-1, -2]),
+        entry(shape=[-2, -1]), entry(shape=[2.0]), entry(shape=["2"]), entry(shape=2),
+        entry(shape=None), entry(shape=[1 << 62, 1 << 62]), entry(data_offsets=[0, 9]),
+        entry(data_offsets=[1, 9]), entry(data_offsets=[-8, 0]), entry(data_offsets=[8, 0]),
+        entry(data_offsets=[8]), entry(data_offsets=[0, 4, 8]), entry(data_offsets=8),
+        entry(data_offsets=["0", "8"]), entry(data_offsets=[0.0, 8.0]), entry(more=1),
+        entry(shape=[1], data_offsets=[0, 4]),
+        {**entry(), "__metadata__": None}, {**entry(), "__metadata__": 3},
+        {**entry(), "__metadata__": "text"}, {**entry(), "__metadata__": {"checksum": 3}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_headers_that_are_wrong(tmp_path, header):
+    text = json.dumps(header).encode()
+    (tmp_path / "file").write_bytes(len(text).to_bytes(8, "little") + text + bytes(8))
+    with pytest.raises(ValueError, match="file is "):
+        load_arrays(tmp_path / "file")
+
+
+@given(data=st.binary(max_size=40).filter(lambda d: d.strip() != b"{}"), sealed=st.booleans())
 def test_other_files_are_refused(path, data, sealed):
     for content in (data, len(data).to_bytes(8, "little") + data):
         path.write_bytes(content)
@@ -334,6 +401,9 @@ def test_bfloat16_is_the_upper_half_of_float32(tmp_path):
     arrays, _ = load_arrays(with_an_entry(tmp_path / "file", "BF16", halves.tobytes()))
     assert arrays["x"].dtype == np.float32
     np.testing.assert_array_equal(arrays["x"], numbers)
+    text = b'{"x": {"dtype": "BF16", "shape": [], "data_offsets": [0, 2]}}'
+    (tmp_path / "file").write_bytes(len(text).to_bytes(8, "little") + text + b"\xc0\x3f")
+    same(load_arrays(tmp_path / "file")[0], {"x": np.array(1.5, np.float32)})
 
 
 def test_a_dtype_that_numpy_has_not(tmp_path):

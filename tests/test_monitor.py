@@ -232,6 +232,33 @@ def test_a_damaged_line_is_named(tmp_path, line):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("numbers", "damaged"), [([0], 1), (["x"], 1), ([1, 3, 2, 4], 3), ([2, 3, 3], 3), ([5, 1], 2)]
+)
+def test_iterations_count_up_from_one(tmp_path, numbers, damaged):
+    text = "".join(f'{{"iteration": {number}}}\n' for number in numbers)
+    (tmp_path / "file").write_text(text)
+    with pytest.raises(ValueError, match=f"file is damaged in line {damaged}: "):
+        read_metrics(tmp_path / "file")
+
+
+def test_a_new_training_forgets_the_metrics_of_another(tmp_path):
+    Metrics(tmp_path / "file").add(1, loss=2.0)
+    Metrics(tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_metrics_are_forced_to_the_disk(tmp_path, monkeypatch):
+    forced = []
+    metrics = Metrics(tmp_path / "file")
+    monkeypatch.setattr(os, "fsync", lambda handle: forced.append(os.fstat(handle)))
+    metrics.add(1, loss=2.0)
+    assert not forced  # not in each iteration
+    metrics.sync()
+    found = (tmp_path / "file").stat()
+    assert [(f.st_ino, f.st_size) for f in forced] == [(found.st_ino, found.st_size)]
+
+
 def test_metrics_of_a_training_that_diverged(tmp_path):
     metrics = Metrics(tmp_path / "file")
     metrics.add(1, loss=float("nan"), grad_norm=float("inf"))
@@ -332,6 +359,14 @@ def test_the_lines_of_one_run(tmp_path, axes):
 def test_the_lines_of_several_runs(tmp_path, axes):
     runs = {"one": run(10, 5), "two": run(400, 200), "three": run(10), "four": []}
     drawn = axes(tmp_path / "file", runs)
+    assert drawn.get_title() == "Validation loss (dots) and training loss (lines)"
+    assert "nats per token" in drawn.get_ylabel() and drawn.get_xlabel() == "iteration"
+    thin = drawn.lines[2].get_xydata()  # the training of the second: mean of 8
+    losses = [m["loss"] for m in runs["two"]]
+    assert drawn.lines[2].get_color() == "C1" and len(thin) == 393
+    np.testing.assert_allclose(
+        thin[[0, -1]], [[5, np.mean(losses[:8])], [397, np.mean(losses[-8:])]]
+    )
     shown = ["one", "two", "three (no validation yet)", "four (no validation yet)"]
     assert labels(drawn) == shown and drawn.get_xlim() == (0, 400)
     assert lines(drawn)["one"].tolist() == [[5, 2.3], [10, 1.9]]
@@ -344,11 +379,20 @@ def test_a_loss_that_hardly_falls_is_seen_from_near(tmp_path, axes):
     flat = [{"iteration": i, "loss": 4 - i / 1000} for i in range(1, 101)]
     low, high = axes(tmp_path / "file", {"a": flat}).get_ylim()
     assert 3.5 < low < 3.9 < high < 4.5
+    falling = [{"iteration": i, "loss": 4 / i} for i in range(1, 101)]
+    assert axes(tmp_path / "file", {"a": falling, "b": flat}).get_ylim()[0] == 0
+    assert axes(tmp_path / "file", {"a": flat, "b": falling}).get_ylim()[0] == 0
 
 
 def test_what_lies_beyond_the_last_batch_is_in_the_picture(tmp_path, axes):
     drawn = axes(tmp_path / "file", {"a": [*run(9), {"iteration": 20, "validation_loss": 1.0}]})
     assert drawn.get_xlim() == (0, 20)
+
+
+def test_a_run_without_validation_has_none_in_its_legend(tmp_path, axes):
+    drawn = axes(tmp_path / "file", {"a": run(10)})
+    assert labels(drawn) == ["training, each batch", "training, mean of 1"]
+    assert len(drawn.lines) == 2
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):

@@ -114,6 +114,9 @@ def test_characters_never_seen():
         tokenizer.encode("a가X\nb")
     with pytest.raises(ValueError, match=r"never seen: 'A' 'B'.* 'T' and 6 more; leave"):
         tokenizer.encode("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    for n, message in ((20, "'T'; leave"), (21, "'T' and 1 more; leave")):
+        with pytest.raises(ValueError, match=f" {message}"):
+            tokenizer.encode("ABCDEFGHIJKLMNOPQRSTU"[:n])
     assert tokenizer.unknown("zebra") == ["e", "r", "z"]
     assert tokenizer.encode("") == [] and tokenizer.decode([]) == ""
 
@@ -195,6 +198,25 @@ def test_sizes_of_a_vocabulary_of_byte_pairs(bpe):
     for size in (256, 0, -1):
         with pytest.raises(ValueError, match=f"at least 257 .256 bytes, end., got {size}"):
             BPETokenizer().fit("ab", size)
+
+
+def test_five_thousand_byte_pairs_unless_told_otherwise(bpe):
+    words = itertools.product("abcdefghij", repeat=4)
+    text = " ".join("".join(word) for word in words)
+    assert BPETokenizer().fit(text).vocab_size == 5000
+
+
+@given(text=SENTENCES, size=st.integers(30, 60))
+def test_parts_of_a_text_have_the_byte_pairs_of_the_whole(bpe, text, size):
+    """A word and a gap have 21 characters at most."""
+    whole = bpe.encode(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn_text, "_PART", size)
+        parts = list(nn_text._parts(text))
+        assert bpe.encode(text) == whole
+    assert "".join(parts) == text and max(map(len, parts)) <= size
+    for one, other in itertools.pairwise(parts):
+        assert not one[-1].isspace() and other[0].isspace()
 
 
 def test_byte_pairs_are_learned_alike_each_time(bpe, tmp_path):
@@ -296,11 +318,28 @@ def test_a_damaged_tokenizer_is_named(bpe, tmp_path):
         put(path, content)
         with pytest.raises(ValueError) as caught:
             load_tokenizer(tmp_path)
-        assert str(caught.value).startswith(f"{path} is not a tokenizer")
+        assert str(caught.value).startswith(f"{path} is ")
     path.unlink()
     path.mkdir()
-    with pytest.raises(ValueError, match=f"{path} is not a tokenizer"):
+    with pytest.raises(ValueError, match=f"{path} is "):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_in_the_two_files_of_gpt2(bpe, tmp_path):
+    bpe._model.model.save(str(tmp_path))
+    again = load_tokenizer(tmp_path)
+    for text in (ENGLISH, KOREAN, "\0 \x1c"):
+        assert again.encode(text) == bpe.encode(text) and again.decode(again.encode(text)) == text
+    vocabulary = {**json.loads((tmp_path / "vocab.json").read_text("utf-8")), END: 299}
+    put(tmp_path / "vocab.json", json.dumps(vocabulary))
+    again = load_tokenizer(tmp_path)
+    assert again.stop == 299 and again.encode(f"To be{END}") == bpe.encode(f"To be{END}")
+    for name, content in (("merges.txt", b"\xff"), ("merges.txt", None), ("vocab.json", b"{")):
+        put(tmp_path / name, content or b"")
+        if content is None:
+            (tmp_path / name).unlink()
+        with pytest.raises(ValueError, match=f"{tmp_path / 'vocab.json'} is "):
+            load_tokenizer(tmp_path)
 
 
 def test_no_tokenizer(tmp_path):

@@ -362,17 +362,17 @@ def test_directories_that_hold_no_model(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "model.safetensors"
     save_arrays(weights, {"x": np.ones(2)})
-    assert "missing: token_embedding.weight (22, 8)" in refused(capsys, "generate", tmp_path)
+    assert "missing: transformer.wte.weight (22, 8)" in refused(capsys, "generate", tmp_path)
     shutil.copy(trained / "state.safetensors", weights)
     assert "unexpected: adamw.steps" in refused(capsys, "generate", tmp_path)
     save_arrays(weights, small(vocab_size=22, n_layer=1).state_dict())
     tinygpt.main(["generate", str(tmp_path), "--max-new-tokens", "1"])
     CharTokenizer("abc").save(tmp_path)
-    expected = "the tokenizer in .* has 3 tokens, the model 22: one of them belongs to another run"
+    expected = "the tokenizer in .* has 3 tokens, the model 22: one of them belongs to another"
     assert re.search(expected, refused(capsys, "generate", tmp_path))
     (tmp_path / "config.json").write_text("[]")
     assert "is damaged, or of another program" in refused(capsys, "generate", tmp_path)
-    (tmp_path / "config.json").write_text('{"model_type": "tinygpt", "n_layers": 3}')
+    (tmp_path / "config.json").write_text('{"tinygpt": {"n_layers": 3}}')
     assert "n_layers" in refused(capsys, "generate", tmp_path)
 
 
