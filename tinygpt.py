@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import math
 import shlex
@@ -23,7 +24,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from nn.text import (
     open_tokens,
     read_pieces,
     text_files,
+    text_of,
     tokenize,
 )  # fmt: skip
 from nn.training import (
@@ -783,19 +785,43 @@ def run_train(args: argparse.Namespace) -> None:
             f"there is a run in {directory} already: go on with it by --resume, or choose another "
             "--out-dir"
         )
+    base = _base(args) if args.init_from else (None, None)
     config = _from_flags(TrainConfig, args)
     _from_flags(GPTConfig, args, vocab_size=1)  # what is wrong is told before anything is made
     text = {"text": digest(files, reading), "kind": args.tokenizer or "char"}
     text["vocab_size"] = args.vocab_size
+    if args.init_from:
+        text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
     with locked(directory):
-        _train(_started(directory, args, files, text, config))
+        _train(_started(directory, args, files, text, config, *base))
 
 
-def _started(directory, args, files, text, config):
+def _base(args):
+    """The model and the tokenizer of --init-from, to be trained further."""
+    model, tokenizer = load(args.init_from)
+    fixed = {
+        "tokenizer": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        **asdict(model.config),
+    }
+    for name, value in fixed.items():
+        if name != "dropout" and getattr(args, name, None) not in (None, value):
+            raise ValueError(
+                f"the model in {args.init_from} has {name} {value} and cannot be trained further "
+                f"with {getattr(args, name)}: leave the flag out"
+            )
+    if args.optimizer is None and args.learning_rate is None:  # small steps from what it knows
+        args.optimizer, args.learning_rate = "adamw", 1e-4
+    return model, tokenizer
+
+
+def _started(directory, args, files, text, config, base, tokenizer):
     """A new Run: the text tokenized, the model made."""
     tokens_dir = Path(args.tokens_dir or directory / "tokens").resolve()
-    tokenizer, tokens = tokenize(files, tokens_dir, text, reading)
+    tokenizer, tokens = tokenize(files, tokens_dir, text, reading, tokenizer)
     model_config = _from_flags(GPTConfig, args, vocab_size=tokenizer.vocab_size)
+    if base:
+        model_config = replace(base.config, dropout=args.dropout or 0.0)
     check_memory(model_config, config)
     settings = {
         "command": shlex.join(["python", *sys.argv]),
@@ -803,11 +829,14 @@ def _started(directory, args, files, text, config):
         "files": [str(path.resolve()) for path in files],
         "text": text,
         "tokens_dir": str(tokens_dir),
+        "init_from": args.init_from and str(Path(args.init_from).resolve()),
         "model": asdict(model_config),
         "training": asdict(config),
     }
     write_json(directory / "settings.json", settings)
-    model = TinyGPT(model_config, np.random.default_rng(config.seed))
+    model = TinyGPT(model_config, None if base else np.random.default_rng(config.seed))
+    if base:
+        model.load_state_dict(base.state_dict(), assign=True)
     run = Run(directory, Training(model, config), tokenizer, tokens, settings)
     run.save()
     return run
@@ -841,10 +870,10 @@ def _resumed(directory, args, files):
         load(directory)  # say now, and not at the end, if it is damaged
         if json.loads(load_arrays(best)[1]["notes"])["run"] != _identity(settings):
             raise ValueError(f"{best} belongs to another run than state.safetensors beside it")
-    return Run(directory, training, *_resumed_tokens(settings), settings)
+    return Run(directory, training, *_resumed_tokens(directory, settings), settings)
 
 
-def _resumed_tokens(settings):
+def _resumed_tokens(run, settings):
     """The tokenizer and the tokens of a run, made again if they are gone and the text is not."""
     directory, text = Path(settings["tokens_dir"]), settings["text"]
     try:
@@ -856,13 +885,16 @@ def _resumed_tokens(settings):
                 raise ValueError("the text was changed since the run began")
         except ValueError as gone:
             raise ValueError(f"{lost}; and it cannot be made again: {gone}") from gone
-        return tokenize(files, directory, text, reading)
+        return tokenize(
+            files, directory, text, reading, load_tokenizer(run) if settings["init_from"] else None
+        )
 
 
 def _identity(settings):
     """The same for runs that do the same."""
     training = {k: v for k, v in settings["training"].items() if k not in _CHANGEABLE}
-    same = json.dumps([settings["text"], settings["model"], training], sort_keys=True)
+    same = [settings[name] for name in ("text", "model", "init_from")]
+    same = json.dumps([*same, training], sort_keys=True)
     return f"{zlib.crc32(same.encode()):08x}"
 
 
@@ -870,10 +902,11 @@ def _check_flags(args, settings):
     """A flag beside --resume may repeat what the run was started with."""
     before = {**settings["training"], **settings["model"]}
     before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
-    before["vocab_size"] = settings["text"]["vocab_size"]
+    before |= {"vocab_size": settings["text"]["vocab_size"], "init_from": settings["init_from"]}
     given = {name: value for name, value in vars(args).items() if name in before}
-    if given["tokens_dir"]:
-        given["tokens_dir"] = str(Path(given["tokens_dir"]).resolve())
+    for name in ("tokens_dir", "init_from"):
+        if given[name]:
+            given[name] = str(Path(given[name]).resolve())
     for name, value in given.items():
         if value not in (None, before[name]) and name not in _CHANGEABLE:
             raise ValueError(
@@ -1005,22 +1038,59 @@ def run_plot(args: argparse.Namespace) -> None:
 
 
 def run_generate(args: argparse.Namespace) -> None:
-    """Continue a prompt with a saved model."""
-    check_sampling(args.max_new_tokens, args.temperature, args.top_k, args.top_p)
-    model, tokenizer = load(Path(args.dir))
+    """Continue a prompt with a saved model, on the screen as it comes."""
+    options = {
+        n: getattr(args, n) for n in "temperature top_k top_p min_p repetition_penalty".split()
+    }
+    check_sampling(args.max_new_tokens, **options)
+    if args.num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, got {args.num_samples}")
+    model, tokenizer = load(args.dir)
     rng = np.random.default_rng(args.seed)
-    if args.prompt is None:  # any token to begin with
-        args.prompt = tokenizer.decode([int(rng.choice(tokenizer.starts()))])
-    ids = tokenizer.encode(args.prompt)
-    if not ids:
-        raise ValueError("the prompt is empty: give --prompt at least one word or character")
-    if tokenizer.kind == "word" and tokenizer.unknown(args.prompt):
-        unknown = ", ".join(tokenizer.unknown(args.prompt))
-        print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
-    generated = model.generate(
-        ids, args.max_new_tokens, args.temperature, args.top_k, args.top_p, tokenizer.stop, rng
-    )
-    print(tokenizer.decode(i for i in generated.tolist() if i != tokenizer.stop))
+
+    def answer(prompt):
+        ids = tokenizer.encode(prompt)
+        if not ids:
+            raise ValueError("the prompt is empty: give --prompt at least one word or character")
+        if tokenizer.kind == "word" and tokenizer.unknown(prompt):
+            unknown = ", ".join(tokenizer.unknown(prompt))
+            print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
+        rows = model.stream(
+            [ids] * args.num_samples, args.max_new_tokens, stop=tokenizer.stop, rng=rng, **options
+        )
+        if args.num_samples > 1:  # side by side, so none can be shown before the last token
+            rows = np.array([*rows]).reshape(-1, args.num_samples)
+        for n in range(args.num_samples):
+            print("-" * 40 + "\n" if n else "", tokenizer.decode(ids), sep="", end="", flush=True)
+            drawn = itertools.takewhile(
+                lambda i: i != tokenizer.stop, (int(row[n]) for row in rows)
+            )
+            for piece in text_of(tokenizer, ids, drawn, args.stop):
+                print(piece, end="", flush=True)
+            print()
+
+    if args.prompt is None and sys.stdin.isatty():
+        print("Type a prompt; an empty line ends it.", file=sys.stderr)
+        while prompt := _ask():
+            with _one_line_errors():
+                answer(prompt)
+    elif args.prompt is None:  # any token to begin with
+        answer(tokenizer.decode([int(rng.choice(tokenizer.starts()))]))
+    else:
+        answer(args.prompt)
+
+
+def _ask():
+    with contextlib.suppress(EOFError):
+        return input("> ")
+
+
+@contextlib.contextmanager
+def _one_line_errors():
+    try:
+        yield
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 # ---------------------------------------------------------------- command line
@@ -1047,6 +1117,7 @@ def parser() -> argparse.ArgumentParser:
         "is for validation")  # fmt: skip
     add("--out-dir", required=True, metavar="RUN", help="the directory for all of the run")
     add("--resume", action="store_true", help="go on with the run in --out-dir, to the same bits")
+    add("--init-from", metavar="DIR", help="train a model further: a RUN, or a GPT-2 folder")
     add("--preset", choices=PRESETS, help="sizes by name; other flags change them")
     add("--tokenizer", choices=TOKENIZERS, help="(default char)")
     add("--vocab-size", type=int, metavar="N", help="for bpe (default 5000) or word (default all)")
@@ -1077,11 +1148,19 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("generate", help="continue a prompt").add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training")
-    add("--prompt", metavar="TEXT", help="the text to continue (default: a token at random)")
+    add(
+        "--prompt",
+        metavar="TEXT",
+        help="the text to continue (default: it asks, in a terminal; elsewhere a token at random)",
+    )
     add("--max-new-tokens", type=int, default=300, metavar="N", help="(default 300)")
     add("--temperature", type=float, default=0.8, metavar="T", help="0: likeliest (default 0.8)")
     add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
     add("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that sum to P")
+    add("--min-p", type=float, metavar="P", help="... that are P times as likely as the likeliest")
+    add("--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: fewer repeats")
+    add("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
+    add("--num-samples", type=int, default=1, metavar="N", help="several texts (default 1)")
     add("--seed", type=int, metavar="N", help="for the same text every time")
     return main
 

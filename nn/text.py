@@ -11,6 +11,7 @@ import collections
 import contextlib
 import hashlib
 import itertools
+import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from .checkpoint import locked, read_json, write_atomically, write_json
 __all__ = [
     "TOKENIZERS", "BPETokenizer", "CharTokenizer", "TokenFile", "Tokenizer", "WordTokenizer",
     "digest", "encode_files", "load_tokenizer", "open_tokens", "read_pieces", "text_files",
-    "tokenize",
+    "text_of", "tokenize",
 ]  # fmt: skip
 
 PAD, UNK, START, END = range(4)  # of WordTokenizer
@@ -58,10 +59,15 @@ class Tokenizer:
         """The tokens that a text may begin with."""
         return range(self.vocab_size)
 
+    def to_json(self) -> str:
+        """The whole tokenizer as a text."""
+        content = {"kind": self.kind, "tokens": self.tokens}
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
     def save(self, directory: Path) -> Path:
-        """Write the vocabulary to a file in `directory`, and return its path."""
+        """Write the tokenizer to a file in `directory`, and return its path."""
         path = Path(directory) / self.file
-        write_json(path, {"kind": self.kind, "tokens": self.tokens})
+        write_atomically(path, lambda name: Path(name).write_bytes(self.to_json().encode()))
         return path
 
 
@@ -204,11 +210,9 @@ class BPETokenizer(Tokenizer):
         """Nothing: every byte has a token."""
         return []
 
-    def save(self, directory: Path) -> Path:
-        """Write tokenizer.json, as the library and Hugging Face's models have it."""
-        path = Path(directory) / self.file
-        write_atomically(path, lambda name: Path(name).write_text(self._model.to_str(), "utf-8"))
-        return path
+    def to_json(self) -> str:
+        """The text of tokenizer.json, as the library and Hugging Face's models have it."""
+        return self._model.to_str()
 
 
 TOKENIZERS = {cls.kind: cls for cls in (WordTokenizer, CharTokenizer, BPETokenizer)}
@@ -257,6 +261,39 @@ def _byte_level(model):
 
 def _are_strings(tokens):
     return type(tokens) is list and all(type(token) is str for token in tokens)
+
+
+def text_of(
+    tokenizer: Tokenizer, before: Iterable[int], tokens: Iterable[int], stop: Sequence[str] = ()
+) -> Iterator[str]:
+    """The text of tokens that come one by one, in pieces, as soon as it is certain.
+
+    `before` are the tokens they follow. Never half a character (a token of bpe may be a part of
+    one), and nothing from the first of the `stop` strings on: where one may have begun, the text
+    waits.
+    """
+    ids, waiting = [*before], ""
+    start = read = len(ids)  # ids[start:read] are there for what they do to the next: spaces
+    start = max(0, start - 8)
+    for token in tokens:
+        ids.append(int(token))
+        piece = tokenizer.decode(ids[start:])[len(tokenizer.decode(ids[start:read])) :]
+        if tokenizer.kind == "bpe" and piece.endswith("\ufffd") and len(ids) - read < 4:
+            continue  # bytes of a character that is not all there
+        start, read, waiting = max(0, read - 8), len(ids), waiting + piece
+        ends = [waiting.find(text) for text in stop if text in waiting]
+        if ends:
+            yield waiting[: min(ends)]
+            return
+        held = max((_overlap(waiting, text) for text in stop), default=0)
+        yield waiting[: len(waiting) - held]
+        waiting = waiting[len(waiting) - held :]
+    yield waiting
+
+
+def _overlap(text, stop):
+    """How many of the last characters of a text may be the first of `stop`."""
+    return max((n for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
 
 
 # ---------------------------------------------------------------- files of text
@@ -397,21 +434,25 @@ def tokenize(
     directory: Path,
     request: Mapping[str, Any],
     progress: Callable[[str, int], Any] = _no_progress,
+    tokenizer: Tokenizer | None = None,
 ) -> tuple[Tokenizer, TokenFile]:
     """The tokens of a text, in a file in `directory`, with their tokenizer beside it.
 
     `request` has the digest of the "text", the "kind" of tokenizer and its "vocab_size" or None;
-    what is there already is taken if it was made of the same. `progress(job, total)` is a context
-    that gives a function to call with the number of bytes done.
+    what is there already is taken if it was made of the same. A new tokenizer is fitted to the
+    text unless there is one. `progress(job, total)` is a context that gives a function to call
+    with the number of bytes done.
     """
     with locked(directory):
         with contextlib.suppress(ValueError):
             return open_tokens(directory, request)
-        total, tokenizer = size_of(files), TOKENIZERS[request["kind"]]()
-        with progress("learning the tokens", total) as advance:
-            pieces = (piece for path in files for piece in read_pieces(path, advance))
-            step = 1 + total // _SAMPLE if tokenizer.kind == "bpe" else 1
-            tokenizer.fit(itertools.islice(pieces, 0, None, step), request["vocab_size"])
+        total = size_of(files)
+        if tokenizer is None:
+            tokenizer = TOKENIZERS[request["kind"]]()
+            with progress("learning the tokens", total) as advance:
+                pieces = (piece for path in files for piece in read_pieces(path, advance))
+                step = 1 + total // _SAMPLE if tokenizer.kind == "bpe" else 1
+                tokenizer.fit(itertools.islice(pieces, 0, None, step), request["vocab_size"])
         with progress("encoding", total) as advance:
             encode_files(files, directory, tokenizer, request, advance)
         return open_tokens(directory, request)
@@ -455,7 +496,7 @@ def open_tokens(directory: Path, request: Mapping[str, Any]) -> tuple[Tokenizer,
     """What is in a directory if it is as requested; ValueError if it is not, or is damaged."""
     path = directory / "tokens.bin"
     made = read_json(directory / "tokens.json", "text kind vocab_size dtype checksums")
-    if any(made[name] != value for name, value in request.items()):
+    if any(made.get(name) != value for name, value in request.items()):
         raise ValueError(f"{path} was made of another text, or by another tokenizer")
     tokenizer = load_tokenizer(directory)
     seals = {"tokens": _checksum(path), "tokenizer": _checksum(directory / tokenizer.file)}

@@ -278,26 +278,24 @@ def test_metrics_that_cannot_be_read_or_written(tmp_path):
 # ---------------------------------------------------------------- as a picture
 
 
-def run(n, every=0, start=1):
+def run(n, every=0):
     """Metrics of n iterations, each some with a validation loss."""
-    metrics = [{"iteration": i, "loss": 4 / i + 1} for i in range(start, n + start)]
+    metrics = [{"iteration": i, "loss": 4 / i + 1} for i in range(1, n + 1)]
     for m in metrics[every - 1 :: every] if every else []:
         m["validation_loss"] = m["loss"] + 0.5
     return metrics
 
 
+ALONE = [{"iteration": 50, "validation_loss": 2.0}]
+INFINITE = [*run(9), {"iteration": 10, "loss": float("inf")}]
 RUNS = {
     "one": {"a": run(300, 100)},
-    "one without validation": {"a": run(30)},
     "one point": {"a": run(1)},
-    "one point of each": {"a": run(1, 1)},
     "none yet": {"a": []},
-    "validation alone": {"a": [{"iteration": 50, "validation_loss": 2.0}]},
-    "several": {"a": run(300, 100), "b": run(120, 40), "c": run(10, 5)},
+    "validation alone": {"a": ALONE},
+    "several": {"a": run(300, 100), "b": run(30), "c": run(1, 1), "d": ALONE, "e": []},
     "several without validation": {"a": run(30), "b": run(1), "c": []},
-    "some": {"a": run(30, 10), "b": run(30), "c": [{"iteration": 9, "validation_loss": 2.0}]},
-    "diverged": {"a": [*run(9), {"iteration": 10, "loss": float("nan")}]},
-    "infinite": {"a": [*run(9), {"iteration": 10, "loss": float("inf")}]},
+    "diverged": {"a": [*INFINITE, {"iteration": 11, "loss": float("nan")}]},
 }
 
 

@@ -601,7 +601,6 @@ def test_one_kind_after_another_in_one_directory(tmp_path, bpe):
 
 DAMAGES = {
     "truncated": lambda data: data[:-2],
-    "halved": lambda data: data[: len(data) // 2],
     "one bit flipped": lambda data: data[:50] + bytes([data[50] ^ 4]) + data[51:],
     "emptied": lambda data: b"",
     "zeroed": lambda data: bytes(len(data)),
