@@ -1,5 +1,6 @@
 """The program, used as a user does: tokenizers, model, generation, and the command line."""
 
+import io
 import math
 import re
 import shutil
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import nn
 import tinygpt
-from autograd import grad
+from autograd import Tensor, grad
 from nn.checkpoint import save_arrays
 from tinygpt import CharTokenizer, GPTConfig, TinyGPT, WordTokenizer
 
@@ -388,3 +392,149 @@ def test_as_a_process(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("tinygpt.py: no model in")
     shutil.rmtree(tmp_path)
+
+
+# ---------------------------------------------------------------- generation, cached and streamed
+
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "temperature": st.sampled_from([0, 0.3, 1.0, 2.0]),
+        "top_k": st.integers(1, 12),
+        "top_p": st.floats(0.1, 1),
+        "min_p": st.floats(0.01, 1),
+        "repetition_penalty": st.floats(0.5, 2),
+        "stop": st.integers(0, 10),
+    },
+)
+PROMPTS = st.lists(st.lists(st.integers(0, 10), min_size=1, max_size=12), min_size=1, max_size=4)
+
+
+def scattered(**changes):
+    """A model whose logits differ enough for rounding not to matter."""
+    model = small(**changes)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            parameter.data *= 20 if "embedding" in name else 5
+    return model
+
+
+@given(PROMPTS, OPTIONS, st.integers(0, 99), st.sampled_from(["learned", "sinusoidal"]))
+def test_a_cache_changes_nothing(prompts, options, seed, positions):
+    model = scattered(positions=positions)
+    rows = [
+        [row.tolist() for row in model.generate(prompts, 12, rng=RNG(seed), cache=cache, **options)]
+        for cache in (True, False)
+    ]
+    assert rows[0] == rows[1]
+    for prompt, row in zip(prompts, rows[0], strict=True):
+        assert row[: len(prompt)] == prompt and len(row) <= len(prompt) + 12
+
+
+@given(PROMPTS)
+def test_prompts_of_a_batch_do_not_see_each_other(prompts):
+    model = scattered()
+    together = model.generate(prompts, 10, temperature=0)
+    for prompt, row in zip(prompts, together, strict=True):
+        alone = model.generate(prompt, 10, temperature=0)
+        np.testing.assert_array_equal(row, alone)
+        ids = list(prompt)
+        for _ in range(10):  # the plain way: all of the last 8 tokens, each time
+            ids.append(int(model.eval()(ids[-8:]).data[-1].argmax()))
+        assert ids == alone.tolist()
+
+
+def test_tokens_come_as_they_are_drawn():
+    model = small()
+    tokens = model.stream([1, 2], 5, rng=RNG(3))
+    assert next(tokens) in range(11) and model.training
+    whole = model.generate([1, 2], 5, rng=RNG(3)).tolist()
+    assert whole == [1, 2, *model.stream([1, 2], 5, rng=RNG(3))]
+    assert model.generate([[1], [2, 3]], 0)[1].tolist() == [2, 3]
+    several = model.generate(np.arange(10)[:, None], 40, stop=(3, 5), rng=RNG(0))
+    for row in several[:, 1:].tolist():
+        first = next((i for i, token in enumerate(row) if token in (3, 5)), len(row))
+        assert set(row[first + 1 :]) <= {3}
+
+
+def test_a_cache_that_is_full():
+    cache = nn.KVCache(3)
+    k = Tensor(np.ones((2, 2, 4)))
+    assert cache.append(k, k)[0].shape == (2, 2, 4)
+    with pytest.raises(ValueError, match="4 positions, there is room for 3"):
+        cache.append(k, k)
+
+
+def test_min_p_and_the_repetition_penalty():
+    logits, rng = np.log(np.array([0.05, 0.4, 0.25, 0.2, 0.1])), RNG(0)
+    draws = {tinygpt.sample(logits, 1.0, None, None, rng, min_p=0.5) for _ in range(500)}
+    assert draws == {1, 2, 3}
+    penalized = nn.sampling.penalize(np.array([2.0, -2.0, 1.0]), np.array([0, 1, 1]), 4.0)
+    assert penalized.tolist() == [0.5, -8, 1]
+    model = scattered()
+    often = model.generate([1], 7, temperature=0)
+    rarely = model.generate([1], 7, temperature=0, repetition_penalty=1e6)
+    assert len(set(rarely.tolist())) > len(set(often.tolist()))
+
+
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20), st.integers(1, 20), st.integers(0, 9))
+def test_exactly_the_k_likeliest_are_eligible(logits, k, seed):
+    logits = np.round(np.array(logits, np.float32))  # with ties
+    token = tinygpt.sample(logits, 5.0, k, None, RNG(seed))
+    assert token in np.argsort(-logits, kind="stable")[:k]
+
+
+def test_draws_agree_with_the_probabilities_by_chi_square():
+    logits = RNG(0).standard_normal(12)
+    p = np.exp(logits) / np.exp(logits).sum()
+    for top_k, top_p in [(None, None), (6, None), (None, 0.8)]:
+        order = np.argsort(-p)
+        kept = order[:top_k] if top_k else order
+        if top_p:
+            kept = order[: np.searchsorted(np.cumsum(p[order]), top_p) + 1]
+        expected = np.zeros(12)
+        expected[kept] = p[kept] / p[kept].sum()
+        rng, n = RNG(1), 20_000
+        draws = [tinygpt.sample(logits, 1.0, top_k, top_p, rng) for _ in range(n)]
+        count = np.bincount(draws, minlength=12)
+        assert not count[expected == 0].any()
+        seen = expected > 0
+        statistic = ((count - n * expected)[seen] ** 2 / (n * expected[seen])).sum()
+        assert statistic < 3 * seen.sum()
+
+
+def test_generate_on_the_command_line(trained, capsys, monkeypatch):
+    def output(*flags):
+        tinygpt.main(["generate", str(trained), "--seed", "3", "--max-new-tokens", "30", *flags])
+        return capsys.readouterr().out
+
+    whole = output("--prompt", "To")
+    stop = whole[10:13]
+    assert output("--prompt", "To", "--stop", "never there", "--stop", stop) == (
+        whole[: whole.index(stop, 2)] + "\n"
+    )
+    assert output("--prompt", "To", "--num-samples", "3").count("-" * 40) == 2
+    assert output("--prompt", "To", "--temperature", "0", "--repetition-penalty", "1.5")
+    monkeypatch.setattr("sys.stdin", io.StringIO("To\nZ\nbe\n\n"))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    tinygpt.main(["generate", str(trained), "--max-new-tokens", "3", "--seed", "1"])
+    out, err = capsys.readouterr()
+    assert out.startswith("> To") and "> be" in out and "never seen: 'Z'" in err
+
+
+def test_a_model_is_trained_further(trained, tmp_path, capsys):
+    text = tmp_path / "more.txt"
+    text.write_text(TEXT[::-1][:1000])
+    flags = ["--max-iters", "4", "--eval-interval", "2", "--eval-iters", "1", "--batch-size", "2"]
+    command = ["train", str(text), "--out-dir", str(tmp_path / "run"), *flags]
+    tinygpt.main([*command, "--init-from", str(trained)])
+    before, after = (tinygpt.load(path)[0].state_dict() for path in (trained, tmp_path / "run"))
+    for name, array in after.items():
+        assert 0 < np.abs(array - before[name]).max() < 2e-3
+    tinygpt.main(["train", "--out-dir", str(tmp_path / "run"), "--resume", "--max-iters", "5"])
+    capsys.readouterr()
+    arguments = ["train", text, "--out-dir", tmp_path / "x", "--init-from", trained]
+    error = refused(capsys, *arguments, "--n-layer", "9")
+    assert "has n_layer 1 and cannot be trained further with 9" in error
+    text.write_text("Zürich " * 99)
+    assert "never seen: 'Z'" in refused(capsys, *arguments)
