@@ -6,6 +6,7 @@
     python tinygpt.py evaluate RUN FILE                    loss and perplexity on a text
     python tinygpt.py plot RUN RUN                         the losses of several runs
     python tinygpt.py generate RUN --prompt "To be"        continue a prompt
+    python tinygpt.py explain RUN "To be or not"           draw what its heads look at
 
 The file is meant to be read from top to bottom. The layers are in nn/, and so are the tokenizers
 (nn/text.py); the calculus below them is in autograd/. B sequences, T positions, C channels, V
@@ -33,6 +34,7 @@ import numpy as np
 import nn
 from autograd import Tensor, no_grad
 from nn.checkpoint import load_arrays, locked, read_json, save_arrays, write_json
+from nn.explain import plot_attention
 from nn.functional import cross_entropy, linear
 from nn.gpt2 import gpt2_config, gpt2_names, gpt2_weights, read_gpt2_config, read_gpt2_weights
 from nn.monitor import Metrics, Progress, plot_losses, read_metrics, reading
@@ -166,12 +168,7 @@ class TinyGPT(nn.Module):
         if padding is not None:
             at = np.maximum(at - padding[:, None], 0)  # (B, T)
             mask = (np.arange(S) >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
-        x = self.token_embedding(ids)  # (..., T, C)
-        if self.config.positions == "learned":
-            x = x + self.position_embedding(at)
-        else:
-            x = x + self.position_table[at].astype(x.dtype)
-        x = self.dropout(x)
+        x = self._embed(ids, at)  # (..., T, C)
         for n, block in enumerate(self.blocks):
             x = block(x, mask, caches[n] if caches else None)
         if last:
@@ -181,6 +178,23 @@ class TinyGPT(nn.Module):
         if self.config.tie_weights:
             return linear(x, self.token_embedding.weight.T)
         return self.head(x)
+
+    def _embed(self, ids, at):
+        x = self.token_embedding(ids)
+        if self.config.positions == "learned":
+            x = x + self.position_embedding(at)
+        else:
+            x = x + self.position_table[at].astype(x.dtype)
+        return self.dropout(x)
+
+    @no_grad()
+    def attention_weights(self, ids: Any) -> np.ndarray:
+        """How much each position of ids (T,) looks at each other: (L, H, T, T)."""
+        x, weights = self._embed(np.asarray(ids), np.arange(len(ids))), []
+        for block in self.blocks:
+            weights.append(block.attention.weights(block.norm1(x) if block.norm_first else x).data)
+            x = block(x)
+        return np.array(weights)
 
     @classmethod
     def from_pretrained(cls, directory: Path | str) -> TinyGPT:
@@ -1037,6 +1051,30 @@ def run_plot(args: argparse.Namespace) -> None:
     print(f"Losses of {', '.join(runs)}: {args.output}")
 
 
+@no_grad()
+def run_explain(args: argparse.Namespace) -> None:
+    """Draw where each head looks in a text, and what the model expects after each token."""
+    model, tokenizer = load(args.dir)
+    ids = tokenizer.encode(args.text)
+    if not 1 <= len(ids) <= model.config.block_size:
+        raise ValueError(
+            f"a text of {len(ids)} tokens: give one of 1 to {model.config.block_size} (ten to "
+            "thirty are easy to read)"
+        )
+    logits = model(ids).data
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    best = np.argsort(-p, axis=-1)[:, :5]
+    expected = [
+        [(tokenizer.decode([i]), float(row[i])) for i in top.tolist()]
+        for row, top in zip(p, best, strict=True)
+    ]
+    tokens = [tokenizer.decode([i]) for i in ids]
+    plot_attention(Path(args.output), tokens, model.attention_weights(ids), expected)
+    print(f"{len(ids)} tokens, {model.config.n_layer} layers of {model.config.n_head} heads: "
+          f"{args.output}")  # fmt: skip
+
+
 def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model, on the screen as it comes."""
     options = {
@@ -1136,7 +1174,7 @@ def parser() -> argparse.ArgumentParser:
                 metavar=None if choices else "N", help=f"(default {shown})")  # fmt: skip
 
     add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training")
+    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
     add("file", metavar="FILE", help="a UTF-8 text, or a folder of them")
     add("--window", type=int, metavar="N", help="tokens at once (default block_size)")
     add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
@@ -1146,8 +1184,13 @@ def parser() -> argparse.ArgumentParser:
     add("runs", nargs="+", metavar="RUN", help="the --out-dir of a training")
     add("--output", default="losses.png", metavar="FILE", help="a PNG (default losses.png)")
 
+    add = commands.add_parser("explain", help="a picture of the attention").add_argument
+    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("text", metavar="TEXT", help="ten to thirty tokens")
+    add("--output", default="attention.png", metavar="FILE", help="a PNG (default attention.png)")
+
     add = commands.add_parser("generate", help="continue a prompt").add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training")
+    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
     add(
         "--prompt",
         metavar="TEXT",
@@ -1172,7 +1215,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         {
             "train": run_train, "evaluate": run_evaluate, "plot": run_plot,
-            "generate": run_generate, None: lambda args: run_example(args.seed),
+            "explain": run_explain, "generate": run_generate, None: lambda args: run_example(args.seed),
         }[args.command](args)  # fmt: skip
     except (ValueError, OSError, MemoryError) as error:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)

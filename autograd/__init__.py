@@ -12,12 +12,13 @@
 [ 6. 12. 18.]
 >>> check_gradients(lambda x: np.exp(-x) * x, x)      # finite differences agree, to order 2
 
-tensor.py has the engine, ops.py the calculus, check.py the proof, anomaly.py the search for nan;
-read them in this order.
+tensor.py has the engine, ops.py the calculus, check.py the proof, anomaly.py the search for nan,
+graph.py a picture; read them in this order.
 """
 
 from .anomaly import detect_anomaly
 from .check import check_gradients
+from .graph import to_dot
 
 from .ops import (  # isort: skip
     abs, add, astype, broadcast_to, clip, concatenate, cos, cumsum, divide, exp, expand_dims,
@@ -35,5 +36,5 @@ __all__ = [
     "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad",
     "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt",
     "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",
-    "transpose", "var", "where",
+    "to_dot", "transpose", "var", "where",
 ]  # fmt: skip

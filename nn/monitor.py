@@ -147,7 +147,8 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
     axes = figure.subplots()
     last, low, high = 1, [], []
     for number, (name, metrics) in enumerate(runs.items()):
-        name = f" {name}".replace("$", r"\$")  # as it is: no formula, and shown if it begins with _
+        name = name.replace("$", r"\$")  # no formula
+        name = f" {name}" if name.startswith("_") else name  # which would hide it
         x, y = _series(metrics, "loss")
         middle, mean, width = _running_mean(x, y)
         if len(runs) == 1:

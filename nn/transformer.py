@@ -81,6 +81,12 @@ class MultiHeadAttention(Module):
         y = y.swapaxes(-3, -2).reshape(x.shape)  # (..., H, T, D) to (..., T, C)
         return self.dropout(self.projection(y))
 
+    def weights(self, x: Tensor) -> Tensor:
+        """How much each position looks at each other: (..., H, T, T), rows that sum to 1."""
+        q, k, _ = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
+        each = Tensor(np.eye(x.shape[-2], dtype=x.dtype))  # as values: the mean is the weights
+        return F.attention(q, k, each, causal=self.causal, scale=self.scale)
+
     def _heads(self, x):
         """(..., T, C) to (..., H, T, D)."""
         return x.reshape((*x.shape[:-1], self.n_head, -1)).swapaxes(-3, -2)

@@ -36,7 +36,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGETS = [
-    *(f"autograd/{name}.py" for name in "tensor ops check anomaly testing".split()),
+    *(f"autograd/{name}.py" for name in "tensor ops check anomaly graph testing".split()),
     "nn/functional.py",
 ]
 TESTS = ["tests", "autograd", "nn"]

@@ -1,0 +1,83 @@
+"""A look inside a model: where each head looks, and what each position expects next."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .checkpoint import write_atomically
+
+__all__ = ["plot_attention"]
+
+_SHOWN = 5  # of the likeliest next tokens
+# Fonts with Hangul and other scripts, for tokens that the default has no letters for.
+_FONTS = ["Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic"]
+
+
+def plot_attention(
+    path: Path, tokens: Sequence[str], weights: np.ndarray, expected: Sequence[Sequence[tuple]]
+) -> None:
+    """A PNG of attention weights (L, H, T, T) between T tokens, and what comes after each.
+
+    `expected` has the likeliest next tokens of each position, as pairs (token, probability).
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import fontManager
+
+    known = {font.name for font in fontManager.ttflist}
+    fonts = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
+    with matplotlib.rc_context({"font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
+        L, H, T, _ = weights.shape
+        labels = [_label(token) for token in tokens]
+        cell = max(1.6, 0.11 * T)  # inches
+        width = max(H * cell, 0.62 * T) + 1.2
+        figure = Figure(figsize=(width, L * cell + 0.28 * _SHOWN + 2.2), dpi=110)
+        figure.set_layout_engine("constrained")
+        upper, lower = figure.subfigures(2, 1, height_ratios=[L * cell + 0.9, 0.28 * _SHOWN + 1.3])
+        _draw_heads(upper, weights, labels)
+        _draw_expected(lower, labels, expected)
+        write_atomically(Path(path), FigureCanvasAgg(figure).print_png)
+
+
+def _draw_heads(figure, weights, labels):
+    L, H, T, _ = weights.shape
+    figure.suptitle("Attention: how much a token (row) looks at each before it (column)")
+    axes = figure.subplots(L, H, squeeze=False)
+    size = 5 if T > 16 else 7
+    for layer in range(L):
+        for head in range(H):
+            ax = axes[layer, head]
+            ax.imshow(weights[layer, head], cmap="Blues", vmin=0, vmax=1)
+            ax.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=7, pad=2)
+            ax.set_xticks(range(T), labels if layer == L - 1 else [], rotation=90, fontsize=size)
+            ax.set_yticks(range(T), labels if head == 0 else [], fontsize=size)
+            ax.tick_params(length=1.5, pad=1)
+
+
+def _draw_expected(figure, labels, expected):
+    figure.suptitle("The likeliest next tokens after each")
+    ax = figure.subplots()
+    p = np.array([[probability for _, probability in column] for column in expected]).T
+    ax.imshow(p, cmap="Oranges", vmin=0, vmax=1, aspect="auto")
+    for t, column in enumerate(expected):
+        for rank, (token, probability) in enumerate(column):
+            color = "white" if probability > 0.6 else "black"
+            text = f"{_label(token)}\n{100 * probability:.0f} %"
+            ax.text(t, rank, text, ha="center", va="center", fontsize=6, color=color)
+    ax.set_xticks(range(len(labels)), labels, fontsize=8, rotation=90 if len(labels) > 16 else 0)
+    ax.set_yticks([])
+
+
+def _label(token):
+    """A token as it can be seen: its spaces and line ends, and not as a formula."""
+    seen = (
+        token.replace(" ", "\u00b7").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    )
+    seen = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in seen)
+    return (seen if len(seen) <= 12 else f"{seen[:11]}\u2026").replace("$", r"\$")
