@@ -1215,7 +1215,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         {
             "train": run_train, "evaluate": run_evaluate, "plot": run_plot,
-            "explain": run_explain, "generate": run_generate, None: lambda args: run_example(args.seed),
+            "explain": run_explain, "generate": run_generate,
+            None: lambda args: run_example(args.seed),
         }[args.command](args)  # fmt: skip
     except (ValueError, OSError, MemoryError) as error:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)

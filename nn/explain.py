@@ -76,8 +76,6 @@ def _draw_expected(figure, labels, expected):
 
 def _label(token):
     """A token as it can be seen: its spaces and line ends, and not as a formula."""
-    seen = (
-        token.replace(" ", "\u00b7").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    )
+    seen = token.replace(" ", "\u00b7").replace("\n", "\\n").replace("\t", "\\t")
     seen = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in seen)
     return (seen if len(seen) <= 12 else f"{seen[:11]}\u2026").replace("$", r"\$")

@@ -31,14 +31,14 @@ def test_shared_values_are_one_node_and_every_use_an_arrow():
 def test_leaves_constants_and_options():
     x, c = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 4.0])
     labels, _ = nodes(to_dot(ag.where(np.array([True, False]), x * c, 0.5)))
-    assert labels == [
-        "0.5", "constant (2,)", "constant (2,)", "leaf (2,)", "multiply (2,)", "where (2,)"]  # fmt: skip
+    assert labels[:3] == ["0.5", "constant (2,)", "constant (2,)"]
+    assert labels[3:] == ["leaf (2,)", "multiply (2,)", "where (2,)"]
     labels, _ = nodes(to_dot(x[1]))
     assert labels == ["1", "getitem ()", "leaf (2,)"]
 
 
 def test_a_deep_graph():
-    x = y = Tensor(1.0, requires_grad=True)
+    y = Tensor(1.0, requires_grad=True)
     for _ in range(5000):
         y = y + 1.0
     assert to_dot(y).count("->") == 10_000
