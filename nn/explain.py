@@ -35,26 +35,25 @@ def plot_attention(
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
         L, H, T, _ = weights.shape
         labels = [_label(token) for token in tokens]
-        cell = max(1.6, 0.11 * T)  # inches
-        width = max(H * cell, 0.62 * T) + 1.2
+        width = max(1.6 * H, 0.12 * T * H, 0.55 * T) + 1  # inches
+        cell = min(4.0, (width - 1) / H)
         figure = Figure(figsize=(width, L * cell + 0.28 * _SHOWN + 2.2), dpi=110)
         figure.set_layout_engine("constrained")
         upper, lower = figure.subfigures(2, 1, height_ratios=[L * cell + 0.9, 0.28 * _SHOWN + 1.3])
-        _draw_heads(upper, weights, labels)
+        _draw_heads(upper, weights, labels, min(9, 0.75 * 72 * cell / T))
         _draw_expected(lower, labels, expected)
         write_atomically(Path(path), FigureCanvasAgg(figure).print_png)
 
 
-def _draw_heads(figure, weights, labels):
+def _draw_heads(figure, weights, labels, size):
     L, H, T, _ = weights.shape
     figure.suptitle("Attention: how much a token (row) looks at each before it (column)")
     axes = figure.subplots(L, H, squeeze=False)
-    size = 5 if T > 16 else 7
     for layer in range(L):
         for head in range(H):
             ax = axes[layer, head]
             ax.imshow(weights[layer, head], cmap="Blues", vmin=0, vmax=1)
-            ax.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=7, pad=2)
+            ax.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9, pad=3)
             ax.set_xticks(range(T), labels if layer == L - 1 else [], rotation=90, fontsize=size)
             ax.set_yticks(range(T), labels if head == 0 else [], fontsize=size)
             ax.tick_params(length=1.5, pad=1)
@@ -76,6 +75,6 @@ def _draw_expected(figure, labels, expected):
 
 def _label(token):
     """A token as it can be seen: its spaces and line ends, and not as a formula."""
-    seen = token.replace(" ", "\u00b7").replace("\n", "\\n").replace("\t", "\\t")
+    seen = token.replace(" ", "\u2423").replace("\n", "\\n").replace("\t", "\\t")
     seen = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in seen)
     return (seen if len(seen) <= 12 else f"{seen[:11]}\u2026").replace("$", r"\$")

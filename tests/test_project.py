@@ -20,7 +20,8 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_readmes_code_prints_what_it_shows():
+def test_the_readmes_code_prints_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     namespace, before = {"__name__": "readme"}, dict(engine._registry)
     following = [*BLOCKS[1:], ("", "")]
     try:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nn
+import nn.explain
+import nn.sampling
 import tinygpt
 from autograd import Tensor, grad
 from nn.checkpoint import save_arrays
@@ -538,3 +539,48 @@ def test_a_model_is_trained_further(trained, tmp_path, capsys):
     assert "has n_layer 1 and cannot be trained further with 9" in error
     text.write_text("Zürich " * 99)
     assert "never seen: 'Z'" in refused(capsys, *arguments)
+
+
+# ---------------------------------------------------------------- a look inside
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_attention_weights_are_those_of_the_model(norm_first, monkeypatch):
+    model, seen = scattered(norm_first=norm_first, scale_by_layer=True), []
+    ids, attention = RNG(1).integers(0, 11, 7), nn.functional.attention
+
+    def spy(q, k, v, **options):
+        out = attention(q, k, v, **options)
+        each = Tensor(np.broadcast_to(np.eye(7, dtype=np.float32), (*q.shape[:-2], 7, 7)))
+        seen.append(attention(q, k, each, causal=True, scale=options["scale"]).data)
+        return out
+
+    weights = model.attention_weights(ids)
+    monkeypatch.setattr(nn.functional, "attention", spy)
+    model.eval()(ids)
+    assert weights.shape == (2, 2, 7, 7)
+    np.testing.assert_allclose(weights, np.array(seen), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
+    assert not np.triu(weights, 1).any()
+
+
+def test_explain(trained, tmp_path, capsys):
+    path = tmp_path / "picture.png"
+    for text in ("T", "To be\n$"[:6], "question"):
+        tinygpt.main(["explain", str(trained), text, "--output", str(path)])
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert f"{len(text)} tokens, 1 layers of 2 heads" in capsys.readouterr().out
+    error = refused(capsys, "explain", trained, "not to be")
+    assert "a text of 9 tokens: give one of 1 to 8" in error
+    assert "a text of 0 tokens" in refused(capsys, "explain", trained, "")
+    assert "never seen: 'Z'" in refused(capsys, "explain", trained, "Z")
+    assert nn.explain._label(" $\n가") == "\u2423\\$\\n가"
+    assert nn.explain._label("\x00" * 9).endswith("\u2026")
+
+
+def test_a_picture_of_korean_tokens_has_no_warning(tmp_path):
+    weights = np.tril(np.full((1, 1, 2, 2), 0.5))
+    nn.explain.plot_attention(
+        tmp_path / "a.png", ["가", "🙂"], weights, [[("나", 0.5), ("다", 0.1)]] * 2
+    )
+    assert (tmp_path / "a.png").exists()
