@@ -651,7 +651,9 @@ def run_example(seed: int = 0) -> float:
         f"Model: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, "
         f"{count(model):,} parameters"
     )
-    config = TrainConfig(max_iters=300, warmup_iters=20, optimizer="adamw", seed=seed)
+    config = TrainConfig(
+        max_iters=300, warmup_iters=20, optimizer="adamw", learning_rate=3e-3, seed=seed
+    )
     training = Training(model, config)
     losses = train(training, lambda rng: (ids, targets), ignore_index=PAD)
     metrics = [{"iteration": i, "loss": loss} for i, loss in enumerate(losses, 1)]
