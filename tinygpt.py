@@ -833,8 +833,10 @@ def _base(args):
 
 def _started(directory, args, files, text, config, base, tokenizer):
     """A new Run: the text tokenized, the model made."""
-    tokens_dir = Path(args.tokens_dir or directory / "tokens").resolve()
-    tokenizer, tokens = tokenize(files, tokens_dir, text, reading, tokenizer)
+    tokens_dir = args.tokens_dir and str(Path(args.tokens_dir).resolve())
+    tokenizer, tokens = tokenize(
+        files, Path(tokens_dir or directory / "tokens"), text, reading, tokenizer
+    )
     model_config = _from_flags(GPTConfig, args, vocab_size=tokenizer.vocab_size)
     if base:
         model_config = replace(base.config, dropout=args.dropout or 0.0)
@@ -844,7 +846,7 @@ def _started(directory, args, files, text, config, base, tokenizer):
         "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
         "files": [str(path.resolve()) for path in files],
         "text": text,
-        "tokens_dir": str(tokens_dir),
+        "tokens_dir": tokens_dir,  # None: in the run, wherever that is moved
         "init_from": args.init_from and str(Path(args.init_from).resolve()),
         "model": asdict(model_config),
         "training": asdict(config),
@@ -891,7 +893,7 @@ def _resumed(directory, args, files):
 
 def _resumed_tokens(run, settings):
     """The tokenizer and the tokens of a run, made again if they are gone and the text is not."""
-    directory, text = Path(settings["tokens_dir"]), settings["text"]
+    directory, text = Path(settings["tokens_dir"] or run / "tokens"), settings["text"]
     try:
         return open_tokens(directory, text)
     except ValueError as lost:

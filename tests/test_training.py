@@ -277,6 +277,13 @@ def test_a_second_ctrl_c_does_not_wait(whole, tmp_path, monkeypatch):
     assert stop.value.code == 130
 
 
+def test_a_run_that_was_moved_goes_on(whole, copy, tmp_path, monkeypatch):
+    copy.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    main("train", "--out-dir", "elsewhere", "--resume", "--max-iters", "10")
+    assert len(metrics(tmp_path / "elsewhere")) == 10
+
+
 def test_a_finished_run_resumed_says_what_it_said(copy, capsys):
     before = weights(copy)
     main("train", "--out-dir", copy, "--resume")
@@ -399,8 +406,7 @@ def test_a_text_that_is_too_short(tmp_path, capsys):
 
 
 def test_lost_tokens_are_made_again_from_the_same_text(whole, copy, capsys, tmp_path):
-    settings = json.loads((copy / "settings.json").read_text())
-    tokens = Path(settings["tokens_dir"]) / "tokens.bin"
+    tokens = copy / "tokens" / "tokens.bin"
     before = tokens.read_bytes()
     try:
         tokens.write_bytes(before[:-4])
