@@ -37,7 +37,7 @@ from nn.checkpoint import load_arrays, locked, read_json, save_arrays, write_jso
 from nn.explain import plot_attention
 from nn.functional import cross_entropy, linear
 from nn.gpt2 import gpt2_config, gpt2_names, gpt2_weights, read_gpt2_config, read_gpt2_weights
-from nn.monitor import Metrics, Progress, plot_losses, read_metrics, reading
+from nn.monitor import Metrics, Progress, duration, figures_of, plot_losses, read_metrics, reading
 from nn.sampling import check_sampling, penalize, sample
 from nn.text import (
     END,
@@ -59,11 +59,16 @@ from nn.text import (
     tokenize,
 )  # fmt: skip
 from nn.training import (
-    accumulate_gradients,
+    CHOICES,
+    DERIVED,
+    TrainConfig,
+    Training,
     interrupts,
     machine_memory,
+    mean_loss,
     parts_of,
     random_batch,
+    require,
 )  # fmt: skip
 
 __all__ = [
@@ -72,17 +77,6 @@ __all__ = [
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- the model
-
-
-def _require(config, names, low, below=math.inf):
-    """Fields of a config within bounds, or a ValueError that names the field."""
-    for name in names.split():
-        value = getattr(config, name)
-        if not isinstance(value, (int, float)):
-            raise ValueError(f"{name} must be a number, got {value!r}")
-        if not low <= value < below:  # nan is not
-            limit = f"below {below}" if below < math.inf else "finite"
-            raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
 
 
 @dataclass
@@ -107,8 +101,8 @@ class GPTConfig:
 
     def __post_init__(self):
         self.d_ff = 4 * self.n_embd if self.d_ff is None else self.d_ff
-        _require(self, "vocab_size block_size n_layer n_head n_embd d_ff", 1)
-        _require(self, "dropout", 0, below=1)
+        require(self, "vocab_size block_size n_layer n_head n_embd d_ff", 1)
+        require(self, "dropout", 0, below=1)
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head}: choose a "
@@ -338,151 +332,6 @@ def _prompts(ids):
 # ---------------------------------------------------------------- training
 
 
-@dataclass
-class TrainConfig:
-    """How to train; the defaults are nanoGPT's for a CPU, but for the recipe."""
-
-    batch_size: int = 12
-    micro_batch_size: int = 0  # sequences at once, to save memory; 0: the whole batch
-    max_iters: int = 2000
-    optimizer: str = "muon"  # for the matrices of the blocks, beside AdamW; or "adamw" for all
-    muon_lr: float = 0.02
-    learning_rate: float | None = None  # of AdamW: 0.004 beside Muon, 0.001 alone
-    min_lr: float | None = None  # where the schedule ends: a tenth of learning_rate
-    schedule: str = "cosine"  # or "constant"
-    warmup_iters: int = 100
-    beta2: float = 0.99
-    weight_decay: float = 0.1
-    grad_clip: float = 1.0  # 0: none
-    eval_interval: int = 250
-    eval_iters: int = 20
-    patience: int = 0  # evaluations without a better one before it stops; 0: never
-    save_seconds: float = 60.0
-    seed: int = 1337
-
-    def __post_init__(self):
-        if self.learning_rate is None:
-            self.learning_rate = 4e-3 if self.optimizer == "muon" else 1e-3
-        if self.min_lr is None:
-            self.min_lr = 0.1 * self.learning_rate
-        _require(self, "batch_size max_iters eval_interval eval_iters", 1)
-        _require(self, "learning_rate min_lr warmup_iters weight_decay grad_clip seed", 0)
-        _require(self, "micro_batch_size patience save_seconds muon_lr", 0)
-        _require(self, "beta2", 0, below=1)
-        for name, values in CHOICES.items():
-            if getattr(self, name) not in values:
-                either = " or ".join(values)
-                raise ValueError(f"{name} must be {either}, got {getattr(self, name)!r}")
-
-    def rate(self, iteration: int) -> float:
-        """The learning rate of an iteration."""
-        end = self.learning_rate if self.schedule == "constant" else self.min_lr
-        return nn.warmup_cosine(
-            iteration, self.max_iters, self.learning_rate, end, self.warmup_iters
-        )
-
-
-DERIVED = {
-    "d_ff": "4 * n_embd",
-    "learning_rate": "of AdamW: 0.004 beside muon, 0.001 alone",
-    "min_lr": "learning_rate / 10",
-}
-CHOICES = {"schedule": ("cosine", "constant"), "optimizer": ("muon", "adamw")}
-
-
-class Training:
-    """A model in training: all that its next iteration depends on, and what came before.
-
-    The random numbers of an iteration are drawn from the seed and its number alone: there is no
-    random state, and no position in the data, that could be lost.
-    """
-
-    def __init__(self, model: TinyGPT, config: TrainConfig):
-        self.model, self.config, self.iteration = model, config, 0
-        self.parameters = model.parameters()
-        decay, matrices = config.weight_decay, {1: [], 3: []}
-        if config.optimizer == "muon":
-            for name, p in model.named_parameters():
-                if name.startswith("blocks.") and p.ndim == 2:
-                    matrices[3 if name.endswith("qkv.weight") else 1].append(p)
-        groups = [{"params": ps, "split": n} for n, ps in matrices.items()]
-        self.muon = nn.Muon(groups, config.muon_lr, weight_decay=decay)
-        moved = {id(p) for p in self.muon.parameters}
-        others = [p for p in self.parameters if id(p) not in moved]
-        self.adamw = nn.AdamW(others, betas=(0.9, config.beta2), weight_decay=decay)
-        self.evaluations: list[list[float]] = []  # [iteration, validation loss]
-
-    def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
-        """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
-        c = self.config
-        rng = np.random.default_rng((c.seed, self.iteration))
-        for module in self.model.train().modules():
-            if isinstance(module, nn.Dropout):
-                module.rng = rng
-        loss, norm = self.gradients(*next_batch(rng), ignore_index)
-        self.check(loss, norm)
-        self.adamw.lr = c.rate(self.iteration)
-        self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
-        self.adamw.step()
-        self.muon.step()
-        self.iteration += 1
-        return {"loss": loss, "learning_rate": self.adamw.lr, "grad_norm": norm}
-
-    def gradients(
-        self, ids: np.ndarray, targets: np.ndarray, ignore_index: int = -100
-    ) -> tuple[float, float]:
-        """Set the gradients of a batch, clipped; returns its loss and their norm before that."""
-        c = self.config
-        for parameter in self.parameters:
-            parameter.grad = None
-        with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
-            loss = accumulate_gradients(self.model, ids, targets, c.micro_batch_size, ignore_index)
-            return loss, nn.clip_grad_norm(self.parameters, c.grad_clip or math.inf)
-
-    def check(self, loss: float, norm: float = 0.0) -> None:
-        """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
-        c = self.config
-        if not math.isfinite(loss + norm):
-            raise ValueError(
-                f"training diverged at iteration {self.iteration}: the loss is {loss}, the norm of "
-                f"its gradient {norm}; what was saved before is untouched. Try a lower "
-                f"--learning-rate than {c.learning_rate:g} or --muon-lr than {c.muon_lr:g}, more "
-                f"--warmup-iters than {c.warmup_iters}, or --grad-clip 1"
-            )
-
-    @property
-    def best(self) -> list[float] | None:
-        """The evaluation with the lowest loss."""
-        return min(self.evaluations, key=lambda pair: pair[1], default=None)
-
-    @property
-    def finished(self) -> bool:
-        """Whether max_iters are done, or the validation loss has not improved for too long."""
-        since = [i for i, _ in self.evaluations if i > self.best[0]]
-        patience = self.config.patience
-        return self.iteration >= self.config.max_iters or 0 < patience <= len(since)
-
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Arrays, and strings, from which `restore` goes on to the same bits."""
-        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        arrays |= {f"adamw.{k}": v for k, v in self.adamw.state_dict().items()}
-        arrays |= {f"muon.{k}": v for k, v in self.muon.state_dict().items()}
-        done = {"iteration": self.iteration, "evaluations": self.evaluations}
-        return arrays, {"done": json.dumps(done)}
-
-    def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
-        """Go on from a state()."""
-        self.model.load_state_dict(_below("model.", arrays))
-        self.adamw.load_state_dict(_below("adamw.", arrays))
-        self.muon.load_state_dict(_below("muon.", arrays))
-        done = json.loads(header["done"])
-        self.iteration, self.evaluations = done["iteration"], done["evaluations"]
-
-
-def _below(prefix, arrays):
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
 def train(
     training: Training,
     next_batch: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
@@ -516,47 +365,6 @@ def train(
         run.save()
     training.model.eval()
     return losses
-
-
-@no_grad()
-def mean_loss(
-    model: TinyGPT,
-    tokens: np.ndarray | TokenFile,
-    stride: int | None = None,
-    window: int | None = None,
-    batch_size: int | None = None,
-    advance: Callable[[int], object] = lambda scored: None,
-) -> float:
-    """Nats per token over a whole text: of every token but the first, each scored once.
-
-    Windows of `window` tokens (block_size if None) begin `stride` (window if None) apart, and
-    each scores the tokens that none before it has: with stride 1 every token has its full
-    context, with stride `window` the first of a window has none but itself.
-    """
-    window = model.config.block_size if window is None else window
-    stride = window if stride is None else stride
-    if not 1 <= stride <= window <= model.config.block_size:
-        raise ValueError(
-            f"window {window} and stride {stride}: 1 <= stride <= window <= block_size "
-            f"{model.config.block_size} is needed"
-        )
-    n = len(tokens) - 1
-    if n < 1:
-        raise ValueError(f"a text of {n + 1} tokens has none to predict: two are needed")
-    if batch_size is None:  # 16 MB of logits, or one window
-        batch_size = max(1, (1 << 22) // (window * model.config.vocab_size))
-    window = min(window, n)
-    stride, total = min(stride, window), 0.0
-    begins = np.arange(0, n - window + stride, stride)
-    for i in range(0, len(begins), batch_size):
-        at = begins[i : i + batch_size, None] + np.arange(window + 1)
-        windows = tokens[np.minimum(at, n)]  # the last may reach beyond the end
-        targets = np.where(at <= n, windows, -100)[:, 1:]
-        targets[at[:, 0] > 0, : window - stride] = -100  # scored before
-        count = int((targets != -100).sum())
-        total += model.eval().loss(windows[:, :-1], targets).item() * count
-        advance(count)
-    return total / n
 
 
 # ---------------------------------------------------------------- files
@@ -941,7 +749,7 @@ def _train(run):
         f"{len(run.tokens):,} tokens for training, {len(run.validation):,} for validation, "
         f"vocabulary {run.tokenizer.vocab_size:,}\n"
         f"Model: {count(model):,} parameters; about {memory_needed(model.config, c) / 1e6:,.0f} MB "
-        f"of memory and {_duration(_expected_seconds(run))} for "
+        f"of memory and {duration(_expected_seconds(run))} for "
         f"{c.max_iters - training.iteration:,} iterations"
     )
     train(training, run.next_batch, run)
@@ -959,7 +767,7 @@ def _train(run):
     print(
         f"Finished after {training.iteration} iterations{reason}; the best model, of iteration "
         f"{training.best[0]}, and training_loss.png are in {directory}\n"
-        f"Validation loss {_figures(loss, len(tokens) - 1, size, T, T)}"
+        f"Validation loss {figures_of(loss, len(tokens) - 1, size, T, T)}"
     )
 
 
@@ -1006,22 +814,6 @@ def _expected_seconds(run):
     return seconds * (c.max_iters - training.iteration)
 
 
-def _duration(seconds):
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(1, seconds):.0f} s"
-
-
-def _figures(loss, scored, size, window, stride):
-    """A loss (nats per token) in all its forms, with what they depend on."""
-    bits = loss * scored / math.log(2) / max(1, size)
-    return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(loss):.3f}, {bits:.3f} bits per byte "
-        f"({scored:,} tokens scored, window {window}, stride {stride})"
-    )
-
-
 def run_evaluate(args: argparse.Namespace) -> None:
     """The loss of a saved model on a text."""
     model, tokenizer = load(Path(args.dir))
@@ -1038,7 +830,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
         loss = mean_loss(model, tokens, stride, window, advance=progress.update)
     size -= len(tokenizer.decode(tokens[:1]).encode())  # nothing predicts the first
-    print(f"{args.file}: loss {_figures(loss, len(tokens) - 1, size, window, stride)}")
+    print(f"{args.file}: loss {figures_of(loss, len(tokens) - 1, size, window, stride)}")
     if unknown:
         print(
             f"{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: not to be "

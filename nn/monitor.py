@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -16,7 +17,9 @@ import numpy as np
 
 from .checkpoint import write_atomically
 
-__all__ = ["Metrics", "Progress", "plot_losses", "read_metrics", "reading"]
+__all__ = [
+    "Metrics", "Progress", "duration", "figures_of", "plot_losses", "read_metrics", "reading",
+]  # fmt: skip
 
 # ---------------------------------------------------------------- on the screen
 
@@ -72,6 +75,23 @@ def reading(job: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress line for a job of `total` bytes, for nn.text.tokenize."""
     with Progress(total, job=job, unit="B") as progress:
         yield progress.update
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in the unit that suits it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1, seconds):.0f} s"
+
+
+def figures_of(loss: float, scored: int, size: int, window: int, stride: int) -> str:
+    """A loss (nats per token) in all its forms, with what they depend on; `size` in bytes."""
+    bits = loss * scored / math.log(2) / max(1, size)
+    return (
+        f"{loss:.4f} nats per token, perplexity {math.exp(loss):.3f}, {bits:.3f} bits per byte "
+        f"({scored:,} tokens scored, window {window}, stride {stride})"
+    )
 
 
 # ---------------------------------------------------------------- in a file

@@ -1,20 +1,97 @@
-"""What any training needs: batches, gradients added up from parts, a stop that tears nothing."""
+"""Training of any model with a `loss`: one iteration, its settings, its state; evaluation.
+
+The loop around it is in ../tinygpt.py. B sequences, T positions.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["accumulate_gradients", "interrupts", "machine_memory", "parts_of", "random_batch"]
+from autograd import no_grad
+
+from .layers import Dropout
+from .optim import AdamW, Muon, clip_grad_norm, warmup_cosine
+
+__all__ = [
+    "CHOICES", "DERIVED", "TrainConfig", "Training", "accumulate_gradients", "interrupts",
+    "machine_memory", "mean_loss", "parts_of", "random_batch", "require",
+]  # fmt: skip
+
+
+# ---------------------------------------------------------------- one iteration
+
+
+def require(config: Any, names: str, low: float, below: float = math.inf) -> None:
+    """Fields of a config within bounds, or ValueError that names the field."""
+    for name in names.split():
+        value = getattr(config, name)
+        if not isinstance(value, (int, float)):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        if not low <= value < below:  # nan is not
+            limit = f"below {below}" if below < math.inf else "finite"
+            raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
+
+
+@dataclass
+class TrainConfig:
+    """How to train; the defaults are nanoGPT's for a CPU, but for the recipe."""
+
+    batch_size: int = 12
+    micro_batch_size: int = 0  # sequences at once, to save memory; 0: the whole batch
+    max_iters: int = 2000
+    optimizer: str = "muon"  # for the matrices of the blocks, beside AdamW; or "adamw" for all
+    muon_lr: float = 0.02
+    learning_rate: float | None = None  # of AdamW: 0.004 beside Muon, 0.001 alone
+    min_lr: float | None = None  # where the schedule ends: a tenth of learning_rate
+    schedule: str = "cosine"  # or "constant"
+    warmup_iters: int = 100
+    beta2: float = 0.99
+    weight_decay: float = 0.1
+    grad_clip: float = 1.0  # 0: none
+    eval_interval: int = 250
+    eval_iters: int = 20
+    patience: int = 0  # evaluations without a better one before it stops; 0: never
+    save_seconds: float = 60.0
+    seed: int = 1337
+
+    def __post_init__(self):
+        if self.learning_rate is None:
+            self.learning_rate = 4e-3 if self.optimizer == "muon" else 1e-3
+        if self.min_lr is None:
+            self.min_lr = 0.1 * self.learning_rate
+        require(self, "batch_size max_iters eval_interval eval_iters", 1)
+        require(self, "learning_rate min_lr warmup_iters weight_decay grad_clip seed", 0)
+        require(self, "micro_batch_size patience save_seconds muon_lr", 0)
+        require(self, "beta2", 0, below=1)
+        for name, values in CHOICES.items():
+            if getattr(self, name) not in values:
+                either = " or ".join(values)
+                raise ValueError(f"{name} must be {either}, got {getattr(self, name)!r}")
+
+    def rate(self, iteration: int) -> float:
+        """The learning rate of an iteration."""
+        end = self.learning_rate if self.schedule == "constant" else self.min_lr
+        return warmup_cosine(iteration, self.max_iters, self.learning_rate, end, self.warmup_iters)
+
+
+DERIVED = {
+    "d_ff": "4 * n_embd",
+    "learning_rate": "of AdamW: 0.004 beside muon, 0.001 alone",
+    "min_lr": "learning_rate / 10",
+}
+CHOICES = {"schedule": ("cosine", "constant"), "optimizer": ("muon", "adamw")}
 
 
 def random_batch(
@@ -48,6 +125,146 @@ def parts_of(
     for i in range(0, len(ids), rows):
         part = targets[i : i + rows]
         yield ids[i : i + rows], part, float((part != ignore_index).sum() / total)
+
+
+class Training:
+    """A model in training: all that its next iteration depends on, and what came before.
+
+    The random numbers of an iteration are drawn from the seed and its number alone: there is no
+    random state, and no position in the data, that could be lost.
+    """
+
+    def __init__(self, model: Any, config: TrainConfig):
+        self.model, self.config, self.iteration = model, config, 0
+        self.parameters = model.parameters()
+        decay, matrices = config.weight_decay, {1: [], 3: []}
+        if config.optimizer == "muon":
+            for name, p in model.named_parameters():
+                if name.startswith("blocks.") and p.ndim == 2:
+                    matrices[3 if name.endswith("qkv.weight") else 1].append(p)
+        groups = [{"params": ps, "split": n} for n, ps in matrices.items()]
+        self.muon = Muon(groups, config.muon_lr, weight_decay=decay)
+        moved = {id(p) for p in self.muon.parameters}
+        others = [p for p in self.parameters if id(p) not in moved]
+        self.adamw = AdamW(others, betas=(0.9, config.beta2), weight_decay=decay)
+        self.evaluations: list[list[float]] = []  # [iteration, validation loss]
+
+    def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
+        """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
+        c = self.config
+        rng = np.random.default_rng((c.seed, self.iteration))
+        for module in self.model.train().modules():
+            if isinstance(module, Dropout):
+                module.rng = rng
+        loss, norm = self.gradients(*next_batch(rng), ignore_index)
+        self.check(loss, norm)
+        self.adamw.lr = c.rate(self.iteration)
+        self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
+        self.adamw.step()
+        self.muon.step()
+        self.iteration += 1
+        return {"loss": loss, "learning_rate": self.adamw.lr, "grad_norm": norm}
+
+    def gradients(
+        self, ids: np.ndarray, targets: np.ndarray, ignore_index: int = -100
+    ) -> tuple[float, float]:
+        """Set the gradients of a batch, clipped; returns its loss and their norm before that."""
+        c = self.config
+        for parameter in self.parameters:
+            parameter.grad = None
+        with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
+            loss = accumulate_gradients(self.model, ids, targets, c.micro_batch_size, ignore_index)
+            return loss, clip_grad_norm(self.parameters, c.grad_clip or math.inf)
+
+    def check(self, loss: float, norm: float = 0.0) -> None:
+        """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
+        c = self.config
+        if not math.isfinite(loss + norm):
+            raise ValueError(
+                f"training diverged at iteration {self.iteration}: the loss is {loss}, the norm of "
+                f"its gradient {norm}; what was saved before is untouched. Try a lower "
+                f"--learning-rate than {c.learning_rate:g} or --muon-lr than {c.muon_lr:g}, more "
+                f"--warmup-iters than {c.warmup_iters}, or --grad-clip 1"
+            )
+
+    @property
+    def best(self) -> list[float] | None:
+        """The evaluation with the lowest loss."""
+        return min(self.evaluations, key=lambda pair: pair[1], default=None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether max_iters are done, or the validation loss has not improved for too long."""
+        since = [i for i, _ in self.evaluations if i > self.best[0]]
+        patience = self.config.patience
+        return self.iteration >= self.config.max_iters or 0 < patience <= len(since)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays, and strings, from which `restore` goes on to the same bits."""
+        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        arrays |= {f"adamw.{k}": v for k, v in self.adamw.state_dict().items()}
+        arrays |= {f"muon.{k}": v for k, v in self.muon.state_dict().items()}
+        done = {"iteration": self.iteration, "evaluations": self.evaluations}
+        return arrays, {"done": json.dumps(done)}
+
+    def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
+        """Go on from a state()."""
+        self.model.load_state_dict(_below("model.", arrays))
+        self.adamw.load_state_dict(_below("adamw.", arrays))
+        self.muon.load_state_dict(_below("muon.", arrays))
+        done = json.loads(header["done"])
+        self.iteration, self.evaluations = done["iteration"], done["evaluations"]
+
+
+def _below(prefix, arrays):
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+@no_grad()
+def mean_loss(
+    model: Any,
+    tokens: Any,
+    stride: int | None = None,
+    window: int | None = None,
+    batch_size: int | None = None,
+    advance: Callable[[int], object] = lambda scored: None,
+) -> float:
+    """Nats per token over a whole text: of every token but the first, each scored once.
+
+    Windows of `window` tokens (block_size if None) begin `stride` (window if None) apart, and
+    each scores the tokens that none before it has: with stride 1 every token has its full
+    context, with stride `window` the first of a window has none but itself.
+    """
+    window = model.config.block_size if window is None else window
+    stride = window if stride is None else stride
+    if not 1 <= stride <= window <= model.config.block_size:
+        raise ValueError(
+            f"window {window} and stride {stride}: 1 <= stride <= window <= block_size "
+            f"{model.config.block_size} is needed"
+        )
+    n = len(tokens) - 1
+    if n < 1:
+        raise ValueError(f"a text of {n + 1} tokens has none to predict: two are needed")
+    if batch_size is None:  # 16 MB of logits, or one window
+        batch_size = max(1, (1 << 22) // (window * model.config.vocab_size))
+    window = min(window, n)
+    stride, total = min(stride, window), 0.0
+    begins = np.arange(0, n - window + stride, stride)
+    for i in range(0, len(begins), batch_size):
+        at = begins[i : i + batch_size, None] + np.arange(window + 1)
+        windows = tokens[np.minimum(at, n)]  # the last may reach beyond the end
+        targets = np.where(at <= n, windows, -100)[:, 1:]
+        targets[at[:, 0] > 0, : window - stride] = -100  # scored before
+        count = int((targets != -100).sum())
+        total += model.eval().loss(windows[:, :-1], targets).item() * count
+        advance(count)
+    return total / n
+
+
+# ---------------------------------------------------------------- the machine
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import nn
+import nn.training
 import tinygpt
 from autograd import grad, no_grad
 from nn.checkpoint import load_arrays, locked
@@ -92,7 +92,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(rows):
     targets[3] = -100
     loss = model.loss(ids[:, :-1], targets)
     expected = grad(loss, model.parameters())
-    total = tinygpt.accumulate_gradients(model, ids[:, :-1], targets, rows)
+    total = nn.training.accumulate_gradients(model, ids[:, :-1], targets, rows)
     assert total == pytest.approx(loss.item(), rel=1e-13)
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
         np.testing.assert_allclose(parameter.grad, gradient.data, rtol=1e-12, atol=1e-14)
