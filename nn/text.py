@@ -243,6 +243,11 @@ def load_tokenizer(directory: Path) -> Tokenizer:
             raise ValueError(f"{path} is not a tokenizer ({error})") from error
         return BPETokenizer(_byte_level(model))
     path = directory / "vocabulary.json"
+    if not path.exists():
+        raise ValueError(
+            f"there is no tokenizer in {directory}: no tokenizer.json, no vocab.json with "
+            "merges.txt, no vocabulary.json"
+        )
     content = read_json(path, "kind tokens")
     if content["kind"] not in ("word", "char") or not _are_strings(content["tokens"]):
         raise ValueError(f"{path} is not a vocabulary of words or characters")

@@ -343,7 +343,7 @@ def test_a_tokenizer_in_the_two_files_of_gpt2(bpe, tmp_path):
 
 
 def test_no_tokenizer(tmp_path):
-    with pytest.raises(ValueError, match=f"there is no file {tmp_path / 'vocabulary.json'}"):
+    with pytest.raises(ValueError, match=f"there is no tokenizer in {tmp_path}: no tokenizer"):
         load_tokenizer(tmp_path)
     with pytest.raises(OSError, match=r"cannot write .*missing"):
         CharTokenizer("abc").save(tmp_path / "missing")
