@@ -20,6 +20,7 @@ import contextlib
 import itertools
 import json
 import math
+import os
 import shlex
 import sys
 import time
@@ -197,16 +198,18 @@ class TinyGPT(nn.Module):
         Raises ValueError naming the key of config.json or the weight that is wrong.
         """
         directory = Path(directory)
-        config = read_json(directory / "config.json")
-        if own := config.get("tinygpt"):
-            try:
-                fields = GPTConfig(**own)
-            except TypeError as error:
-                raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
-        else:
-            fields = GPTConfig(**read_gpt2_config(directory / "config.json"))
+        path = directory / "config.json"
+        config = read_json(path)
+        own = config.get("tinygpt")
+        try:
+            fields = GPTConfig(**(own or read_gpt2_config(path)))
+        except TypeError as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
         arrays, header = read_gpt2_weights(directory, fields.n_layer)
         _check_seals(directory, header)
+        if own and "seals" not in header and config.get("model_type") == "gpt2":
+            own = None  # it was written by another program since, which knows other keys only
+            fields = GPTConfig(**read_gpt2_config(path))
         model = cls(fields, None)
         state = model.state_dict()
         for name in state:  # a bias that is not there is none
@@ -405,7 +408,8 @@ def load(directory: Path | str) -> tuple[TinyGPT, Tokenizer]:
             f"no model in {directory}: give the --out-dir of `tinygpt.py train`, or a GPT-2 folder"
         )
     model, tokenizer = TinyGPT.from_pretrained(directory), load_tokenizer(directory)
-    if tokenizer.vocab_size != model.config.vocab_size:
+    padded = model.config.vocab_size - tokenizer.vocab_size  # often to a multiple of 64
+    if padded and not (0 < padded < 128 and model.config.vocab_size % 64 == 0):
         raise ValueError(
             f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model "
             f"{model.config.vocab_size}: one of them belongs to another model"
@@ -522,7 +526,7 @@ class Run:
         settings: dict[str, Any],
     ):  # fmt: skip
         self.directory, self.training, self.tokenizer = directory, training, tokenizer
-        self.settings, self._saved = settings, time.monotonic()
+        self.settings, self._saved, self._draw_at = settings, time.monotonic(), 0.0
         cut = len(tokens) * 9 // 10
         self.tokens, self.validation = tokens.part(0, cut), tokens.part(cut, len(tokens))
         T = training.model.config.block_size
@@ -530,7 +534,7 @@ class Run:
             raise ValueError(
                 f"the text is too short: its last tenth, for validation, has "
                 f"{len(self.validation)} tokens and --block-size {T} needs {T + 1}; take a longer "
-                "text or a smaller size"
+                "text, a smaller size, or a tokenizer with smaller tokens"
             )
         self.metrics = Metrics(directory / "metrics.jsonl", training.iteration)
 
@@ -572,7 +576,7 @@ class Run:
             save(self.directory, model, self.tokenizer, notes)
         training.evaluations.append([training.iteration, loss])
         self.metrics.add(training.iteration, validation_loss=loss)
-        self.plot()
+        self.plot(now=False)
         ids = model.generate(self.validation[:1], 120, temperature=0.8, rng=rng)
         progress.write(
             f"\niteration {training.iteration}: validation loss {loss:.4f}"
@@ -581,9 +585,14 @@ class Run:
         )
         return loss
 
-    def plot(self) -> None:
+    def plot(self, now: bool = True) -> None:
+        """Draw the losses; unless `now`, only if that has taken a twentieth of the time at most."""
+        started = time.monotonic()
+        if started < self._draw_at and not now:
+            return
         metrics = read_metrics(self.directory / "metrics.jsonl")
         plot_losses(self.directory / "training_loss.png", {str(self.directory): metrics})
+        self._draw_at = time.monotonic() + 20 * (time.monotonic() - started)
 
 
 def run_train(args: argparse.Namespace) -> None:
@@ -632,7 +641,7 @@ def _base(args):
         if name != "dropout" and getattr(args, name, None) not in (None, value):
             raise ValueError(
                 f"the model in {args.init_from} has {name} {value} and cannot be trained further "
-                f"with {getattr(args, name)}: leave the flag out"
+                f"with {getattr(args, name)}: leave the flag, or the --preset, out"
             )
     if args.optimizer is None and args.learning_rate is None:  # small steps from what it knows
         args.optimizer, args.learning_rate = "adamw", 1e-4
@@ -642,9 +651,8 @@ def _base(args):
 def _started(directory, args, files, text, config, base, tokenizer):
     """A new Run: the text tokenized, the model made."""
     tokens_dir = args.tokens_dir and str(Path(args.tokens_dir).resolve())
-    tokenizer, tokens = tokenize(
-        files, Path(tokens_dir or directory / "tokens"), text, reading, tokenizer
-    )
+    where = _tokens_at(directory, tokens_dir, text)
+    tokenizer, tokens = tokenize(files, where, text, reading, tokenizer)
     model_config = _from_flags(GPTConfig, args, vocab_size=tokenizer.vocab_size)
     if base:
         model_config = replace(base.config, dropout=args.dropout or 0.0)
@@ -668,6 +676,14 @@ def _started(directory, args, files, text, config, base, tokenizer):
     return run
 
 
+def _tokens_at(run, tokens_dir, text):
+    """Where the tokens of a text are: in the run, or in a shared directory, each text its own."""
+    if tokens_dir is None:
+        return run / "tokens"
+    key = zlib.crc32(json.dumps(text, sort_keys=True).encode())
+    return Path(tokens_dir) / f"{text['kind']}-{key:08x}"
+
+
 def _resumed(directory, args, files):
     """The Run of a directory as it was saved last."""
     arrays, header = load_arrays(directory / "state.safetensors", sealed=True)
@@ -679,29 +695,36 @@ def _resumed(directory, args, files):
     with contextlib.suppress(ValueError):
         if read_json(shown) != settings:
             print(f"{shown} is not what the run began with, and is written anew", file=sys.stderr)
+    before = json.dumps(settings)
     for name in _CHANGEABLE & vars(args).keys():
         if getattr(args, name) is not None:
             settings["training"][name] = getattr(args, name)
-    write_json(shown, settings)
+    config = TrainConfig(**settings["training"])
     if files and digest(files, reading) != settings["text"]["text"]:
         raise ValueError(
             f"{' '.join(args.files)} is not the text of the run in {directory}, or was changed "
             "since: leave it out to go on with the text as it was, or start another run"
         )
     model = TinyGPT(GPTConfig(**settings["model"]), np.random.default_rng(0))
-    training = Training(model, TrainConfig(**settings["training"]))
+    training = Training(model, config)
     training.restore(arrays, header)
     best = directory / "model.safetensors"
     if training.evaluations and best.exists():
         load(directory)  # say now, and not at the end, if it is damaged
-        if json.loads(load_arrays(best)[1]["notes"])["run"] != _identity(settings):
+        notes = json.loads(load_arrays(best)[1].get("notes", "null")) or {}
+        if notes.get("run") != _identity(settings):
             raise ValueError(f"{best} belongs to another run than state.safetensors beside it")
-    return Run(directory, training, *_resumed_tokens(directory, settings), settings)
+    run = Run(directory, training, *_resumed_tokens(directory, settings), settings)
+    write_json(shown, settings)
+    if json.dumps(settings) != before:
+        run.save()
+    return run
 
 
 def _resumed_tokens(run, settings):
     """The tokenizer and the tokens of a run, made again if they are gone and the text is not."""
-    directory, text = Path(settings["tokens_dir"] or run / "tokens"), settings["text"]
+    text = settings["text"]
+    directory = _tokens_at(run, settings["tokens_dir"], text)
     try:
         return open_tokens(directory, text)
     except ValueError as lost:
@@ -736,8 +759,8 @@ def _check_flags(args, settings):
     for name, value in given.items():
         if value not in (None, before[name]) and name not in _CHANGEABLE:
             raise ValueError(
-                f"the run has {name} {before[name]} and cannot go on with {value}: leave the flag "
-                "out, or start another run"
+                f"the run has {name} {before[name]} and cannot go on with {value}: leave the flag, "
+                "or the --preset, out, or start another run"
             )
 
 
@@ -877,8 +900,11 @@ def run_generate(args: argparse.Namespace) -> None:
         n: getattr(args, n) for n in "temperature top_k top_p min_p repetition_penalty".split()
     }
     check_sampling(args.max_new_tokens, **options)
-    if args.num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {args.num_samples}")
+    if args.num_samples < 1 or "" in args.stop or (args.seed or 0) < 0:
+        raise ValueError(
+            "--num-samples must be at least 1, --stop not empty, --seed not negative; got "
+            f"{args.num_samples}, {args.stop} and {args.seed}"
+        )
     model, tokenizer = load(args.dir)
     rng = np.random.default_rng(args.seed)
 
@@ -923,6 +949,8 @@ def _ask():
 def _one_line_errors():
     try:
         yield
+    except BrokenPipeError:
+        raise
     except (ValueError, OSError, MemoryError) as error:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
 
@@ -1014,6 +1042,8 @@ def main(arguments: list[str] | None = None) -> None:
             "explain": run_explain, "generate": run_generate,
             None: lambda args: run_example(args.seed),
         }[args.command](args)  # fmt: skip
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, MemoryError) as error:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

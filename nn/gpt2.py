@@ -111,7 +111,10 @@ def _files(directory):
         return [single]
     if index.exists():
         parts = read_json(index, "weight_map")["weight_map"]
-        return [directory / name for name in sorted(set(parts.values()))]
+        names = list(parts.values()) if isinstance(parts, dict) else [None]
+        if not all(type(name) is str for name in names):
+            raise ValueError(f"{index} is damaged: its weight_map must give each weight a file")
+        return [directory / name for name in sorted(set(names))]
     others = sorted(path.name for path in directory.glob("*.bin"))
     if others:
         raise ValueError(

@@ -89,8 +89,8 @@ def figures_of(loss: float, scored: int, size: int, window: int, stride: int) ->
     """A loss (nats per token) in all its forms, with what they depend on; `size` in bytes."""
     bits = loss * scored / math.log(2) / max(1, size)
     return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(loss):.3f}, {bits:.3f} bits per byte "
-        f"({scored:,} tokens scored, window {window}, stride {stride})"
+        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
+        f"{bits:.3f} bits per byte ({scored:,} tokens scored, window {window}, stride {stride})"
     )
 
 
@@ -143,6 +143,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         try:
             figures = json.loads(line)
             valid = isinstance(figures, dict) and type(figures.get("iteration")) is int
+            valid = valid and all(type(figure) in (int, float) for figure in figures.values())
         except ValueError:
             valid = False
         if not valid or figures["iteration"] <= (objects[-1]["iteration"] if objects else 0):

@@ -311,14 +311,17 @@ def _ignore(done):
 def text_files(paths: Iterable[str | Path]) -> list[Path]:
     """The files named, and those in the folders named, at any depth, in order of their names.
 
-    Hidden files are left out. Raises ValueError if a path does not exist or nothing is found.
+    Hidden files are left out, and folders that hold a run. Raises ValueError if a path does not
+    exist or nothing is found.
     """
     paths, files = list(map(Path, paths)), []
     for path in paths:
         if path.is_dir():
             found = (p for p in path.rglob("*") if p.is_file())
-            inside = (p for p in found if not any(s[0] == "." for s in p.relative_to(path).parts))
-            files += sorted(inside)
+            seen = (p for p in found if not any(s[0] == "." for s in p.relative_to(path).parts))
+            runs = {p.parent for p in path.rglob("state.safetensors")}
+            runs |= {p.parent for p in path.rglob("tokens.bin")}
+            files += sorted(p for p in seen if runs.isdisjoint(p.parents))
         elif path.exists():
             files.append(path)
         else:
@@ -350,9 +353,11 @@ def read_pieces(path: Path, advance: Callable[[int], object] = _ignore) -> Itera
             waiting = len(decoder.getstate()[0])
             decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
+        with open(path, "rb") as file:
+            kind = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise ValueError(
-            f"{path} is not UTF-8 text (byte {offset - waiting + error.start}): convert it, for "
-            "instance with `iconv -f latin1 -t utf-8`"
+            f"{path} is not UTF-8 text (byte {offset - waiting + error.start}): leave it out, or, "
+            f"if it is a text, convert it, for instance with `iconv -f {kind} -t utf-8`"
         ) from error
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error

@@ -89,6 +89,11 @@ def test_shards(tmp_path):
     index = {"weight_map": {name: file for file, part in files.items() for name in part}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     np.testing.assert_array_equal(TinyGPT.from_pretrained(tmp_path)(IDS).data, model(IDS).data)
+    for broken in ([1], {"wte.weight": 3}):
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": broken}))
+        with pytest.raises(ValueError, match="weight_map must give each weight a file"):
+            TinyGPT.from_pretrained(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     (tmp_path / "b.safetensors").unlink()
     with pytest.raises(ValueError, match=r"there is no file .*b\.safetensors"):
         TinyGPT.from_pretrained(tmp_path)
@@ -267,3 +272,16 @@ def test_a_run_opens_in_transformers(library, tmp_path, tokenizer, caplog):
     assert reader("To be, 죽느냐")["input_ids"] == ids
     assert reader.decode(ids) == "To be, 죽느냐"
     np.testing.assert_allclose(ours(ids[:8]).data, logits_of(model, [ids[:8]])[0], atol=1e-5)
+
+
+def test_a_run_that_transformers_trained_further(library, tmp_path):
+    import torch
+
+    small(bias=False).save_pretrained(tmp_path / "ours")
+    model = library.GPT2LMHeadModel.from_pretrained(tmp_path / "ours").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # its biases too
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(tmp_path / "theirs")
+    loaded = TinyGPT.from_pretrained(tmp_path / "theirs")
+    np.testing.assert_allclose(loaded(IDS).data, logits_of(model, IDS), atol=1e-5)

@@ -353,7 +353,8 @@ def test_train_refuses_a_file_as_directory(tmp_path, capsys):
         (["--top-k", "0"], "top_k must be at least 1"),
         (["--top-p", "2"], "top_p must be above 0"),
         (["--max-new-tokens", "-5"], "max_new_tokens must not be negative"),
-        (["--seed", "-5"], "non-negative"),
+        (["--seed", "-5"], "--seed not negative; got 1, [] and -5"),
+        (["--stop", ""], "--stop not empty"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )

@@ -321,7 +321,8 @@ def test_the_best_model_is_kept(whole, text, tmp_path):
 
 
 def test_a_diverged_run_keeps_its_last_good_state(copy, capsys, monkeypatch):
-    before = weights(copy), weights(copy, "state")
+    before, (arrays, _) = weights(copy), load_arrays(copy / "state.safetensors")
+    arrays = {name: array.copy() for name, array in arrays.items()}
     step = Training.step
 
     def explode(training, *arguments):
@@ -335,7 +336,9 @@ def test_a_diverged_run_keeps_its_last_good_state(copy, capsys, monkeypatch):
             capsys, "train", "--out-dir", copy, "--resume", "--max-iters", 20, "--save-seconds", 99
         )
     assert "training diverged at iteration 10: the loss is nan" in error and "Try a lower" in error
-    assert (weights(copy), weights(copy, "state")) == before
+    assert weights(copy) == before
+    for name, array in load_arrays(copy / "state.safetensors", sealed=True)[0].items():
+        np.testing.assert_array_equal(array, arrays[name])
 
 
 @pytest.mark.parametrize("flag", ["--learning-rate", "--muon-lr"])
@@ -375,7 +378,10 @@ def test_two_processes_on_one_run(copy, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--n-embd 16", "the run has n_embd 8 and cannot go on with 16: leave the flag out"),
+        (
+            "--n-embd 16",
+            "the run has n_embd 8 and cannot go on with 16: leave the flag, or the --preset,",
+        ),
         ("--learning-rate 5", "the run has learning_rate 0.004 and cannot go on with 5.0"),
         ("--tokenizer bpe", "the run has tokenizer char and cannot go on with bpe"),
         ("--preset medium", "the run has n_layer 1 and cannot go on with 12"),
@@ -465,6 +471,17 @@ def test_the_state_of_another_run_does_not_fit(whole, copy, tmp_path, capsys):
     shutil.copy(tmp_path / "other" / "state.safetensors", copy)
     error = refused(capsys, "train", "--out-dir", copy, "--resume")
     assert "belongs to another run" in error
+    shutil.copy(whole[1] / "state.safetensors", copy)
+    tinygpt.load(copy)[0].save_pretrained(copy)
+    error = refused(capsys, "train", "--out-dir", copy, "--resume")
+    assert "belongs to another run" in error
+
+
+def test_a_folder_with_a_run_in_it_is_trained_on_again(tmp_path, capsys):
+    (tmp_path / "book.txt").write_text(TEXT)
+    for run in ("first", "second"):
+        main("train", tmp_path, "--out-dir", tmp_path / run, *FLAGS)
+        assert f"{len(TEXT) * 9 // 10:,} tokens for training" in capsys.readouterr().out
 
 
 def test_a_full_disk_leaves_the_last_good_state(whole, copy):
@@ -521,8 +538,13 @@ def test_runs_share_tokens(text, tmp_path, capsys):
     for run in ("a", "b"):
         main("train", text, "--out-dir", tmp_path / run, "--tokens-dir", tmp_path / "t", *FLAGS)
         if run == "a":
-            before = (tmp_path / "t" / "tokens.bin").stat().st_mtime_ns
-    assert (tmp_path / "t" / "tokens.bin").stat().st_mtime_ns == before
+            (tokens,) = (tmp_path / "t").glob("*/tokens.bin")
+            before = tokens.stat().st_mtime_ns
+    assert tokens.stat().st_mtime_ns == before
+    text.write_text(TEXT + "!")  # another text stays out of the way of runs with the first
+    main("train", text, "--out-dir", tmp_path / "c", "--tokens-dir", tmp_path / "t", *FLAGS)
+    assert len([*(tmp_path / "t").glob("*/tokens.bin")]) == 2
+    assert tokens.stat().st_mtime_ns == before
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
