@@ -82,7 +82,7 @@ class _Watch:
                 _check_unchanged(note[1], _fingerprints(node), op, caller)
             step(node, g, gradients)
             for i, x in enumerate(args):
-                gx = _data(gradients.get(id(x)))
+                gx = gradients.get(id(x))
                 if gx is not None and not np.isfinite(gx).all():
                     raise FloatingPointError(
                         f"the gradient of {op} for argument {i} has {_first(gx)}, first in this "

@@ -36,7 +36,7 @@ def to_dot(output: Tensor, names: dict[str, Tensor] | None = None) -> str:
     lines = [f"t0 [{_label(output, called)}]"]
     while waiting:
         node = waiting.pop()
-        for x in node._args if type(node) is Tensor and not node.is_leaf else ():
+        for x in node._args if type(node) is Tensor else ():
             if id(x) not in numbers:
                 numbers[id(x)] = len(numbers)
                 lines.append(f"t{numbers[id(x)]} [{_label(x, called)}]")

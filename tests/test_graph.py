@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd import Tensor, no_grad, to_dot
+from autograd import Tensor, no_grad, op, to_dot
 
 
 def nodes(text):
@@ -35,6 +35,21 @@ def test_leaves_constants_and_options():
     assert labels[3:] == ["leaf (2,)", "multiply (2,)", "where (2,)"]
     labels, _ = nodes(to_dot(x[1]))
     assert labels == ["1", "getitem ()", "leaf (2,)"]
+
+
+def test_the_last_branch_comes_first():
+    x = Tensor(1.0, requires_grad=True)
+    arrows = [line for line in to_dot(np.exp(x) * np.sin(x)).splitlines() if "->" in line]
+    assert [a.strip() for a in arrows] == ["t1 -> t0", "t2 -> t0", "t3 -> t2", "t3 -> t1"]
+
+
+def test_quotes_do_not_end_a_label(registry):
+    @op
+    def apply(x, name):
+        return x, (lambda g: g,)
+
+    labels, _ = nodes(to_dot(apply(Tensor(1.0, requires_grad=True), 'a "b"')))
+    assert labels == ["a 'b'", "apply ()", "leaf ()"]
 
 
 def test_a_deep_graph():
