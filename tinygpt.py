@@ -310,7 +310,8 @@ class TinyGPT(nn.Module):
     def _next(self, rows, padding, caches):
         """The logits (B, V) of what follows rows (B, T)."""
         was_training, T = self.training, self.config.block_size
-        self.eval()
+        if was_training:
+            self.eval()
         try:
             if caches and rows.shape[1] <= T:
                 rows = rows[:, caches[0].length :]
@@ -319,7 +320,8 @@ class TinyGPT(nn.Module):
                 rows = rows[:, -T:]
             return self(rows, caches, padding if padding.any() else None, last=True).data[:, -1]
         finally:
-            self.train(was_training)
+            if was_training:
+                self.train()
 
 
 def _prompts(ids):
