@@ -774,9 +774,10 @@ def _train(run):
         f"{len(run.tokens):,} tokens for training, {len(run.validation):,} for validation, "
         f"vocabulary {run.tokenizer.vocab_size:,}\n"
         f"Model: {count(model):,} parameters; about {memory_needed(model.config, c) / 1e6:,.0f} MB "
-        f"of memory and {duration(_expected_seconds(run))} for "
-        f"{c.max_iters - training.iteration:,} iterations"
+        f"of memory for {c.max_iters - training.iteration:,} iterations",
+        flush=True,
     )
+    print(f"Expected time: about {duration(_expected_seconds(run))}", flush=True)
     train(training, run.next_batch, run)
     if not training.finished:
         raise KeyboardInterrupt(
@@ -831,7 +832,7 @@ def _expected_seconds(run):
     """How long the iterations left will take, from one that is tried and thrown away."""
     training, c = run.training, run.training.config
     ids, targets = run.next_batch(np.random.default_rng(0))
-    rows = max(1, min(c.micro_batch_size or c.batch_size, 4096 // ids.shape[1]))
+    rows = max(1, min(c.micro_batch_size or c.batch_size, 1024 // ids.shape[1]))
     for _ in range(2):  # the first is slower
         started = time.monotonic()
         training.gradients(ids[:rows], targets[:rows])
