@@ -58,7 +58,7 @@ from nn.text import (
     text_files,
     text_of,
     tokenize,
-)  # fmt: skip
+)
 from nn.training import (
     CHOICES,
     DERIVED,
@@ -70,7 +70,7 @@ from nn.training import (
     parts_of,
     random_batch,
     require,
-)  # fmt: skip
+)
 
 __all__ = [
     "BPETokenizer", "CharTokenizer", "GPTConfig", "TinyGPT", "TrainConfig", "Training",
@@ -634,11 +634,7 @@ def run_train(args: argparse.Namespace) -> None:
 def _base(args):
     """The model and the tokenizer of --init-from, to be trained further."""
     model, tokenizer = load(args.init_from)
-    fixed = {
-        "tokenizer": tokenizer.kind,
-        "vocab_size": tokenizer.vocab_size,
-        **asdict(model.config),
-    }
+    fixed = {"tokenizer": tokenizer.kind, **asdict(model.config)}
     for name, value in fixed.items():
         if name != "dropout" and getattr(args, name, None) not in (None, value):
             raise ValueError(
@@ -707,7 +703,7 @@ def _resumed(directory, args, files):
             f"{' '.join(args.files)} is not the text of the run in {directory}, or was changed "
             "since: leave it out to go on with the text as it was, or start another run"
         )
-    model = TinyGPT(GPTConfig(**settings["model"]), np.random.default_rng(0))
+    model = TinyGPT(GPTConfig(**settings["model"]), None)
     training = Training(model, config)
     training.restore(arrays, header)
     best = directory / "model.safetensors"
@@ -842,7 +838,7 @@ def _expected_seconds(run):
 
 def run_evaluate(args: argparse.Namespace) -> None:
     """The loss of a saved model on a text."""
-    model, tokenizer = load(Path(args.dir))
+    model, tokenizer = load(args.dir)
     window = model.config.block_size if args.window is None else args.window
     stride = window if args.stride is None else args.stride
     tokens, size, unknown = [], 0, 0

@@ -148,14 +148,20 @@ class Training:
         others = [p for p in self.parameters if id(p) not in moved]
         self.adamw = AdamW(others, betas=(0.9, config.beta2), weight_decay=decay)
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
+        self._draw_from(np.random.default_rng(config.seed))
+
+    def _draw_from(self, rng):
+        """Let all dropout draw from rng: a model that was loaded has none of its own."""
+        for module in self.model.modules():
+            if isinstance(module, Dropout):
+                module.rng = rng
 
     def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
         """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
         c = self.config
         rng = np.random.default_rng((c.seed, self.iteration))
-        for module in self.model.train().modules():
-            if isinstance(module, Dropout):
-                module.rng = rng
+        self.model.train()
+        self._draw_from(rng)
         loss, norm = self.gradients(*next_batch(rng), ignore_index)
         self.check(loss, norm)
         self.adamw.lr = c.rate(self.iteration)

@@ -529,7 +529,7 @@ def test_a_model_is_trained_further(trained, tmp_path, capsys):
     text.write_text(TEXT[::-1][:1000])
     flags = ["--max-iters", "4", "--eval-interval", "2", "--eval-iters", "1", "--batch-size", "2"]
     command = ["train", str(text), "--out-dir", str(tmp_path / "run"), *flags]
-    tinygpt.main([*command, "--init-from", str(trained)])
+    tinygpt.main([*command, "--init-from", str(trained), "--dropout", "0.1"])
     before, after = (tinygpt.load(path)[0].state_dict() for path in (trained, tmp_path / "run"))
     for name, array in after.items():
         assert 0 < np.abs(array - before[name]).max() < 2e-3
