@@ -83,14 +83,16 @@ class Tensor:
     def backward(self, gradient: Any = None) -> None:
         """Add d self / d leaf, weighted with `gradient`, to the `grad` of every leaf.
 
-        `gradient` has the shape of the tensor and may be left out for a single number, where
-        it is 1. The graph is freed on the way: a second call raises ValueError.
+        A `grad` that is there is added to in place, as the walk goes. `gradient` has the shape of
+        the tensor and may be left out for a single number, where it is 1. The graph is freed on
+        the way: a second call raises ValueError.
         """
-        gradients, leaves = _walk(self, gradient, create_graph=False)
-        for leaf in leaves:  # all at once, at the end: an error on the way has changed nothing
-            g = gradients.pop(id(leaf))
-            # a copy, for g may be shared with another leaf or the caller
-            leaf.grad = np.array(g) if leaf.grad is None else np.asarray(leaf.grad + g)
+        gradients, leaves = _walk(self, gradient, create_graph=False, leaves=True)
+        for leaf in leaves:
+            if leaf.grad is None:
+                g = gradients[id(leaf)]
+                # a copy, for g may be shared with another leaf or the caller
+                leaf.grad = g if id(leaf) in gradients.owned else np.array(g)
 
     # NumPy's functions and operators on Tensors run the op of the same name.
 
@@ -329,14 +331,24 @@ def _explain(error, call, arrays):
     return type(error)(f"{name} of shapes {shapes}: {what}; {rule}")
 
 
-def _walk(output: Tensor, gradient: Any, create_graph: bool, inputs: Sequence[Tensor] = ()):
+def _walk(
+    output: Tensor,
+    gradient: Any,
+    create_graph: bool,
+    inputs: Sequence[Tensor] = (),
+    leaves: bool = False,
+):
     """Pull `gradient` back through the graph of `output`.
 
-    Returns the gradients of leaves and `inputs`, by id, and the list of leaves. Iterative, each
-    vjp called once, and what it held is freed when it has run, unless create_graph keeps it.
+    Returns the gradients of leaves and `inputs`, and the list of leaves, whose sums begin with
+    their `grad` if `leaves`. Iterative, each vjp called once, and what it held is freed when it
+    has run, unless create_graph keeps it.
     """
-    nodes = _collect(output)
-    gradients = {id(output): _seed(output, gradient, create_graph)}
+    nodes, gradients = _collect(output), _Sums()
+    seed = _seed(output, gradient, create_graph)
+    if leaves:
+        gradients.begin_with(x for x in nodes if x.is_leaf and x.grad is not None)
+    gradients.add(output, seed)
     kept, wanted = {}, {id(x) for x in inputs}
     step = _trace_node if create_graph else _pull_node
     if type(_mode.recording) is not bool:
@@ -347,7 +359,31 @@ def _walk(output: Tensor, gradient: Any, create_graph: bool, inputs: Sequence[Te
         if id(node) in wanted:
             kept[id(node)] = g
         step(node, g, gradients)
-    return gradients | kept, nodes
+    gradients.update(kept)
+    return gradients, nodes
+
+
+class _Sums(dict):
+    """The gradients of Tensors, by their ids: each the sum of what comes from its uses."""
+
+    def __init__(self):
+        self.owned = set()  # ids of sums that nobody else holds: they are added to in place
+
+    def begin_with(self, leaves):
+        self.update((id(x), x.grad) for x in leaves)
+        self.owned.update(self)
+
+    def add(self, x, g):
+        before = self.get(id(x))
+        if before is None:
+            self[id(x)] = g
+        elif id(x) in self.owned:
+            np.add(before, g, out=before)
+        elif type(g) is Tensor:
+            self[id(x)] = before + g
+        else:
+            self[id(x)] = np.asarray(before + g)  # 0-d arrays add up to scalars
+            self.owned.add(id(x))
 
 
 def _collect(output):
@@ -424,12 +460,7 @@ def _pull(call, vjp, args, g, gradients, kind):
                 gx = gx(g)
             if type(gx) is not kind or gx.shape != x.data.shape or gx.dtype is not x.data.dtype:
                 gx = _fit(call, gx, x, g, kind)
-            before = gradients.get(id(x))
-            if before is not None:
-                gx = before + gx
-                if type(gx) is not kind:
-                    gx = np.asarray(gx)  # 0-d arrays add up to scalars
-            gradients[id(x)] = gx
+            gradients.add(x, gx)
 
 
 def _match(call, each, args):

@@ -15,11 +15,11 @@ if not hasattr(autograd, "check_gradients"):  # PyPI has another package of this
 from . import functional
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
-from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
+from .optim import SGD, AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
 from .transformer import Block, FeedForward, KVCache, MultiHeadAttention, sinusoidal_positions
 
 __all__ = [
     "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm",
-    "Linear", "Module", "MultiHeadAttention", "Muon", "clip_grad_norm", "functional",
+    "Linear", "Module", "MultiHeadAttention", "Muon", "clip_grad_norm", "flatten", "functional",
     "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip

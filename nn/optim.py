@@ -10,9 +10,35 @@ import numpy as np
 
 from autograd import Tensor
 
-__all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "warmup_cosine"]
+__all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine"]
 
 _BLOCK = 32_768  # entries worked on at a time, so that all arrays of a step stay in cache
+
+
+def flatten(parameters: Sequence[Tensor]) -> Tensor:
+    """A vector with the entries of all parameters, whose `data` and `grad` become parts of its own.
+
+    What is done to the vector at once is done to each of them: an optimizer, clip_grad_norm and a
+    sum over processes then run through one array. `grad` is 0, and backward adds to it in place;
+    between two steps write `vector.grad.fill(0)`.
+
+    >>> w, b = Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.zeros(2), requires_grad=True)
+    >>> vector = flatten([w, b])
+    >>> (w.sum() + 3 * b.sum()).backward()
+    >>> print(vector.grad)
+    [1. 1. 1. 1. 3. 3.]
+    """
+    if len(dtypes := {p.dtype for p in parameters}) > 1:
+        names = " and ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"flatten: all parameters must have one dtype, got {names}")
+    vector = Tensor(np.concatenate([p.data.reshape(-1) for p in parameters]), requires_grad=True)
+    vector.grad = np.zeros_like(vector.data)
+    end = 0
+    for p in parameters:
+        begin, end = end, end + p.size
+        p.grad = vector.grad[begin:end].reshape(p.shape)
+        p.data = vector.data[begin:end].reshape(p.shape)
+    return vector
 
 
 class Optimizer:
@@ -196,7 +222,9 @@ _POLYNOMIALS = [
 def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
     """Scale all gradients so that their common norm is at most max_norm; returns it as it was."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    total = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+    rows = [g.reshape(-1) for g in gradients]
+    parts = [g[i : i + _BLOCK] for g in rows for i in range(0, len(g), _BLOCK)]
+    total = math.sqrt(sum(float(np.dot(part, part)) for part in parts))
     if total > max_norm:
         for g in gradients:
             g *= max_norm / total

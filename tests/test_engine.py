@@ -114,16 +114,36 @@ def test_a_constants_vjp_is_never_called():
     assert x.grad == 6
     with pytest.raises(RuntimeError, match="called for a constant"):
         sawtooth(x, leaf(1.0)).backward()
-    assert x.grad == 6  # nothing half-done
 
 
 def test_gradients_accumulate_over_backwards():
-    x = leaf([1.0, 2.0])
+    x, y = leaf([1.0, 2.0]), leaf(3.0)
     (x * x).sum().backward()
     first = x.grad
-    (x * 3).sum().backward()
-    np.testing.assert_array_equal(x.grad, [5, 7])
-    np.testing.assert_array_equal(first, [2, 4])  # the array handed out stays as it was
+    (x * y + x).sum().backward()
+    np.testing.assert_array_equal(x.grad, [6, 8])
+    assert x.grad is first and y.grad == 3  # in place: it may be part of a larger array
+    x.backward([1.0, 0.0])  # a leaf that is the output itself
+    np.testing.assert_array_equal(first, [7, 8])
+
+
+def test_gradients_are_added_to_the_array_that_is_there():
+    buffer, x = np.ones(5), leaf([1.0, 2.0])
+    x.grad = buffer[1:3]
+    (x * x * 3).sum().backward()
+    np.testing.assert_array_equal(buffer, [1, 7, 13, 1, 1])
+    grad((x * x).sum(), x)
+    np.testing.assert_array_equal(buffer, [1, 7, 13, 1, 1])
+
+
+def test_what_was_added_up_in_place_was_nobody_elses():
+    g, x = np.ones(2), leaf([1.0, 2.0])
+    y = x * 1
+    z = (y + y) + (y + y) + y * 2  # add hands on the gradient it is given, to both
+    dx, dy = grad(z, [x, y], g)
+    z = ((x * 1 + x) + x) + x
+    z.backward(g)
+    assert (dx.data == 6).all() and (dy.data == 6).all() and (x.grad == 4).all() and (g == 1).all()
 
 
 def test_gradients_of_numbers_stay_arrays():
