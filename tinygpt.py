@@ -36,7 +36,7 @@ import nn
 from autograd import Tensor, no_grad
 from nn.checkpoint import load_arrays, locked, read_json, save_arrays, write_json
 from nn.explain import plot_attention
-from nn.functional import cross_entropy, linear
+from nn.functional import linear, linear_cross_entropy
 from nn.gpt2 import gpt2_config, gpt2_names, gpt2_weights, read_gpt2_config, read_gpt2_weights
 from nn.monitor import Metrics, Progress, duration, figures_of, plot_losses, read_metrics, reading
 from nn.sampling import check_sampling, penalize, sample
@@ -154,6 +154,10 @@ class TinyGPT(nn.Module):
         `caches`, one for each block, hold the positions before ids; `padding` (B,) is how many of
         the first positions of each row are none.
         """
+        x = self._hidden(ids, caches, padding)  # (..., T, C)
+        return linear(x[..., -1:, :] if last else x, self._table().T)
+
+    def _hidden(self, ids, caches=None, padding=None):
         ids = np.asarray(ids)
         before = caches[0].length if caches else 0
         S = before + ids.shape[-1]
@@ -166,13 +170,11 @@ class TinyGPT(nn.Module):
         x = self._embed(ids, at)  # (..., T, C)
         for n, block in enumerate(self.blocks):
             x = block(x, mask, caches[n] if caches else None)
-        if last:
-            x = x[..., -1:, :]
-        if self.config.norm_first:
-            x = self.norm(x)
-        if self.config.tie_weights:
-            return linear(x, self.token_embedding.weight.T)
-        return self.head(x)
+        return self.norm(x) if self.config.norm_first else x
+
+    def _table(self):
+        """What the last layer is multiplied with: a vector for each token, (V, C)."""
+        return self.token_embedding.weight if self.config.tie_weights else self.head.weight.T
 
     def _embed(self, ids, at):
         x = self.token_embedding(ids)
@@ -237,7 +239,7 @@ class TinyGPT(nn.Module):
 
     def loss(self, ids: Any, targets: Any, ignore_index: int = -100) -> Tensor:
         """The mean cross entropy of the targets (of the shape of ids), in nats per token."""
-        return cross_entropy(self(ids), targets, ignore_index=ignore_index)
+        return linear_cross_entropy(self._hidden(ids), self._table(), targets, ignore_index)
 
     def generate(
         self,

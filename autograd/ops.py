@@ -371,12 +371,7 @@ def log_softmax(x, axis=-1):
     return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
 
 
-@op
-def layer_norm(x, weight=None, bias=None, eps=1e-5):
-    """(x - mean) / sqrt(var + eps) over the last axis, times `weight` plus `bias`, both (C,).
-
-    Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
-    """
+def _plain_layer_norm(x, weight=None, bias=None, eps=1e-5):
     centered = x - x.mean(axis=-1, keepdims=True)  # (..., C)
     scale = 1 / np.sqrt((centered * centered).mean(axis=-1, keepdims=True) + eps)  # (..., 1)
     n = centered * scale
@@ -390,6 +385,50 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
         return gx * scale
 
     return y, (vjp_x, lambda g: g * n, lambda g: g)
+
+
+_BLOCK = 65_536  # entries worked on at a time, so that all arrays of a step stay in cache
+
+
+@op(reference=_plain_layer_norm)
+def layer_norm(x, weight=None, bias=None, eps=1e-5):
+    """(x - mean) / sqrt(var + eps) over the last axis, times `weight` plus `bias`, both (C,).
+
+    Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
+    """
+    given = [a for a in (x, weight, bias) if a is not None]
+    C, dtype = x.shape[-1], np.result_type(*given)
+    rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
+    n, y = np.empty(rows.shape, dtype), np.empty(rows.shape, dtype)
+    scale = np.empty((len(rows), 1), dtype)
+    average = np.full(C, 1 / (C or 1), dtype)  # a product with it is the mean, and takes less time
+    w = np.ones(C, dtype) if weight is None else weight
+    step = _BLOCK // (C or 1) or 1
+    blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
+    for b in blocks:
+        np.subtract(rows[b], (rows[b] @ average)[:, None], out=n[b])
+        scale[b, 0] = 1 / np.sqrt(np.vecdot(n[b], n[b]) / (C or 1) + eps)
+        n[b] *= scale[b]
+        np.multiply(n[b], w, out=y[b])
+        if bias is not None:
+            y[b] += bias
+
+    def vjp(g):
+        g, gx = g.reshape(rows.shape), np.empty(rows.shape, dtype)
+        gw, gb = np.zeros(C, dtype), np.zeros(C, dtype)
+        for b in blocks:
+            t, ones = g[b] * n[b], np.ones(len(n[b]), dtype)
+            gw += ones @ t
+            gb += ones @ g[b]
+            along, shift = t @ (w * average), g[b] @ (w * average)
+            np.multiply(n[b], along[:, None], out=t)
+            t += shift[:, None]
+            np.multiply(g[b], w, out=gx[b])
+            gx[b] -= t
+            gx[b] *= scale[b]
+        return gx.reshape(x.shape), gw, gb
+
+    return y.reshape(x.shape), vjp
 
 
 # ---------------------------------------------------------------- products
@@ -518,7 +557,13 @@ def pad(x, pad_width, mode="constant", constant_values=0):
 @op
 def getitem(x, index):
     """x[index], with all that NumPy can index with. An element picked twice gets both gradients."""
-    return x[index], (lambda g: scatter(g, index, x.shape),)
+
+    def vjp(g):
+        if type(g) is Tensor:
+            return scatter(g, index, x.shape)
+        return lambda gx: _add_at(gx, index, g)
+
+    return x[index], (vjp,)
 
 
 def _traceable_scatter(x, index, shape):
@@ -529,15 +574,20 @@ def _traceable_scatter(x, index, shape):
 def scatter(x, index, shape):
     """Zeros of `shape`, and x added to them at [index]: the adjoint of getitem."""
     y = np.zeros(shape, x.dtype)
+    _add_at(y, index, x)
+    return y, (lambda g: g[index],)
+
+
+def _add_at(y, index, x):
+    """y[index] += x, with all that is picked twice added twice."""
     parts = index if isinstance(index, tuple) else (index,)
     arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
     if all(i.dtype == bool for i in arrays):
-        y[index] = x  # nothing is picked twice
+        y[index] += x  # nothing is picked twice
     elif len(parts) == 1 and x.shape == arrays[0].shape + y.shape[1:]:
         _add_rows(y, arrays[0], x)
     else:
         np.add.at(y, index, x)
-    return y, (lambda g: g[index],)
 
 
 def _add_rows(y, index, x):
@@ -548,7 +598,7 @@ def _add_rows(y, index, x):
     order = index.argsort(kind="stable")
     index = index[order]
     starts = np.flatnonzero(np.diff(index, prepend=-1))
-    y[index[starts]] = np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts)
+    y[index[starts]] += np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts)
 
 
 @_register

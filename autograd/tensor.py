@@ -184,7 +184,8 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
 
     The vjp is a tuple with one function per argument (None, or nothing at the end, for an
     argument that has no derivative), or one function that returns the gradients of all of them.
-    A gradient may have the shape the argument was broadcast to: it is summed down here.
+    A gradient may have the shape the argument was broadcast to: it is summed down here. One that
+    is mostly zeros may be a function that adds it, in place, to the array it is given.
 
     The body must run on Tensors too, where it gives the derivatives of higher order: use
     operators, methods and np.* functions. A body that cannot names, as `reference`, a plain
@@ -385,6 +386,14 @@ class _Sums(dict):
             self[id(x)] = np.asarray(before + g)  # 0-d arrays add up to scalars
             self.owned.add(id(x))
 
+    def place(self, x):
+        """The array of the sum of x, to be added to in place."""
+        if id(x) not in self.owned:
+            before = self.get(id(x))
+            self[id(x)] = np.zeros_like(x.data) if before is None else np.array(before)
+            self.owned.add(id(x))
+        return self[id(x)]
+
 
 def _collect(output):
     """All Tensors that `output` was computed from and that need gradients, oldest first."""
@@ -459,6 +468,9 @@ def _pull(call, vjp, args, g, gradients, kind):
             if not together and gx is not None:
                 gx = gx(g)
             if type(gx) is not kind or gx.shape != x.data.shape or gx.dtype is not x.data.dtype:
+                if kind is ndarray and callable(gx):
+                    gx(gradients.place(x))
+                    continue
                 gx = _fit(call, gx, x, g, kind)
             gradients.add(x, gx)
 
@@ -471,16 +483,21 @@ def _match(call, each, args):
             "returns a tuple with the gradients of all arguments; for one function per argument "
             "write (lambda g: ..., )"
         )
-    kinds = [p.kind for p in inspect.signature(call).parameters.values()]
-    known = len(args) if inspect.Parameter.VAR_POSITIONAL in kinds else len(kinds)
     needed = [i for i, x in enumerate(args) if type(x) is Tensor and x.requires_grad]
-    if len(each) > known or needed[-1] >= len(each):
+    if len(each) > (_arity(call) or len(args)) or needed[-1] >= len(each):
         raise TypeError(
             f"the vjp of {call.__name__} gives {len(each)} gradients, but its arguments "
             f"{needed} need one: return one per differentiable argument, in order, or pass an "
             "argument that has no derivative as t.data"
         )
     return (each + (None,) * len(args))[: len(args)]
+
+
+@functools.cache
+def _arity(call):
+    """How many arguments an op has; None if any number."""
+    kinds = [p.kind for p in inspect.signature(call).parameters.values()]
+    return None if inspect.Parameter.VAR_POSITIONAL in kinds else len(kinds)
 
 
 def _fit(call, gx, x, g, kind):

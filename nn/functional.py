@@ -14,7 +14,12 @@ import numpy as np
 
 from autograd import Tensor, multiply, op
 
-__all__ = ["attention", "cross_entropy", "dropout", "embedding", "erf", "gelu", "linear"]
+__all__ = [
+    "attention", "causal_attention", "cross_entropy", "dropout", "embedding", "erf", "gelu",
+    "linear", "linear_cross_entropy",
+]  # fmt: skip
+
+_BLOCK = 65_536  # entries worked on at a time, so that all arrays of a step stay in cache
 
 
 def _rows(x):
@@ -49,31 +54,51 @@ def embedding(weight: Tensor, ids: Any) -> Tensor:
     return weight[ids]
 
 
-@op
-def _gelu_tanh(x):
-    c = math.sqrt(2 / math.pi)
-    u = x * x
-    u *= 0.044715 * c
-    u += c
-    u *= x
-    t = np.tanh(u)
-    y = t + 1
-    y *= x
-    y *= 0.5
+_C, _A = math.sqrt(2 / math.pi), 0.044715
 
-    def vjp(g):  # 0.5 g (1 + t + x (1 - t^2) du/dx), with du/dx = c (1 + 3 * 0.044715 x^2)
-        slope = x * x
-        slope *= 3 * 0.044715 * c
-        slope += c
-        slope *= x
-        slope *= 1 - t * t
-        slope += t
-        slope += 1
-        slope *= 0.5
-        slope *= g
-        return slope
+
+def _plain_gelu_tanh(x):
+    t = np.tanh(_C * (x + _A * x * x * x))
+    slope = lambda: (1 + t + x * (1 - t * t) * (_C * (1 + 3 * _A * x * x))) / 2  # noqa: E731
+    return x * (1 + t) / 2, (lambda g: g * slope(),)
+
+
+@op(reference=_plain_gelu_tanh)
+def _gelu_tanh(x):
+    y, u = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)  # u will be 1 + tanh(...)
+    rows = x.reshape(-1), y.reshape(-1), u.reshape(-1)
+    for x_, y_, u_ in _in_blocks(*rows):
+        np.multiply(x_, x_, out=u_)
+        u_ *= _A * _C
+        u_ += _C
+        u_ *= x_
+        np.tanh(u_, out=u_)
+        u_ += 1
+        np.multiply(x_, 0.5, out=y_)
+        y_ *= u_
+
+    def vjp(g):  # g (u / 2 + y (2 - u) c (1 + 3 a x^2))
+        gx, w = np.empty(x.shape, x.dtype), np.empty(min(_BLOCK, x.size), x.dtype)
+        for x_, y_, u_, g_, gx_ in _in_blocks(*rows, g.reshape(-1), gx.reshape(-1)):
+            w_ = w[: len(x_)]
+            np.multiply(x_, x_, out=gx_)
+            gx_ *= 3 * _A * _C
+            gx_ += _C
+            gx_ *= y_
+            np.subtract(2, u_, out=w_)
+            gx_ *= w_
+            np.multiply(u_, 0.5, out=w_)
+            gx_ += w_
+            gx_ *= g_
+        return gx
 
     return y, (vjp,)
+
+
+def _in_blocks(*arrays):
+    """The arrays (N,) cut into parts of the same entries, small enough for the cache."""
+    for i in range(0, len(arrays[0]), _BLOCK):
+        yield [array[i : i + _BLOCK] for array in arrays]
 
 
 def _traceable_erf(x):
@@ -153,6 +178,103 @@ def attention(q, k, v, mask=None, causal=False, dropout_mask=None, scale=None):
     return weights @ v, vjp
 
 
+def _plain_causal_attention(qkv, n_head, dropout_mask=None, scale=None):
+    *lead, T, width = qkv.shape
+    parts = qkv.reshape((*lead, T, 3, n_head, width // 3 // n_head))
+    q, k, v = (parts[..., i, :, :].swapaxes(-3, -2) for i in range(3))  # (..., H, T, D)
+    y, pull = attention.__wrapped__(q, k, v, causal=True, dropout_mask=dropout_mask, scale=scale)
+
+    def vjp(g):
+        g = g.reshape((*lead, T, n_head, width // 3 // n_head)).swapaxes(-3, -2)
+        each = [gx.swapaxes(-3, -2) for gx in pull(g)]  # (..., T, H, D)
+        return np.stack(each, axis=-3).reshape(qkv.shape)
+
+    return y.swapaxes(-3, -2).reshape((*lead, T, width // 3)), (vjp,)
+
+
+_QUERIES = 64  # that attend at once: to the keys up to the last of them, so half are left out
+_SCORES = 4 * _BLOCK  # of several sequences, at once
+
+
+@op(reference=_plain_causal_attention)
+def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
+    """attention(q, k, v, causal=True) of heads side by side, qkv (..., T, 3C): (..., T, C).
+
+    `dropout_mask` is (..., H, T, T). Sums and the gradient are written as in Dao et al.:
+    FlashAttention, arXiv:2205.14135; the exponentials are kept for the gradient.
+    """
+    *lead, T, width = qkv.shape
+    B, H, D, dtype = math.prod(lead), n_head, width // 3 // n_head, qkv.dtype
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    if dropout_mask is not None:
+        dropout_mask = dropout_mask.astype(dtype, copy=False).reshape((B, H, T, T))
+    q, k, v = qkv.reshape((B, T, 3, H, D)).transpose(2, 0, 3, 1, 4)  # (B, H, T, D)
+    y = np.empty((B, T, H, D), dtype)
+    heads = y.swapaxes(1, 2)
+    saved = {}
+    for b in _sequences(B, H, T):
+        kt = np.multiply(k[b].swapaxes(-1, -2), scale, order="C")  # (b, H, D, T)
+        shift = not _bounded(q[b], k[b], scale)
+        for i in range(0, T, _QUERIES):
+            rows, keys = slice(i, min(T, i + _QUERIES)), slice(0, min(T, i + _QUERIES))
+            e = q[b, :, rows] @ kt[..., keys]
+            _exponentials(e, i, shift)
+            r = 1 / (e @ np.ones(keys.stop, dtype))[..., None]
+            weights = e if dropout_mask is None else e * dropout_mask[b, :, rows, keys]
+            np.multiply(weights @ v[b, :, keys], r, out=heads[b, :, rows])
+            saved[b.start, i] = e, r
+
+    def vjp(g):
+        g = g.reshape((B, T, H, D)).swapaxes(1, 2)
+        gx = np.empty((B, T, 3, H, D), dtype)
+        gq, gk, gv = gx.transpose(2, 0, 3, 1, 4)
+        for b in _sequences(B, H, T):
+            vt = np.multiply(v[b].swapaxes(-1, -2), scale, order="C")  # (b, H, D, T)
+            for i in reversed(range(0, T, _QUERIES)):  # the last attend to all keys
+                rows, keys = slice(i, min(T, i + _QUERIES)), slice(0, min(T, i + _QUERIES))
+                e, r = saved.pop((b.start, i))
+                gr = np.multiply(g[b, :, rows], r, order="C")
+                gs = gr @ vt[..., keys]
+                if dropout_mask is not None:
+                    gs *= dropout_mask[b, :, rows, keys]
+                gs -= np.vecdot(gr, heads[b, :, rows])[..., None] * scale
+                gs *= e
+                if dropout_mask is not None:
+                    e *= dropout_mask[b, :, rows, keys]
+                np.matmul(gs, k[b, :, keys], out=gq[b, :, rows])
+                if keys.stop == T:
+                    np.matmul(gs.swapaxes(-1, -2), q[b, :, rows], out=gk[b])
+                    np.matmul(e.swapaxes(-1, -2), gr, out=gv[b])
+                else:
+                    gk[b, :, keys] += gs.swapaxes(-1, -2) @ q[b, :, rows]
+                    gv[b, :, keys] += e.swapaxes(-1, -2) @ gr
+        return gx.reshape(qkv.shape)
+
+    return y.reshape((*lead, T, H * D)), (vjp,)
+
+
+def _sequences(B, H, T):
+    """Slices of so many sequences that their scores stay in cache."""
+    n = max(1, _SCORES // max(1, H * min(T, _QUERIES) * T))
+    return [slice(i, min(B, i + n)) for i in range(0, B, n)]
+
+
+def _bounded(q, k, scale):
+    """Whether all exp(q k scale), and sums of them, are far from overflow: |q k| <= |q| |k|."""
+    largest = math.sqrt(np.vecdot(q, q).max(initial=0) * np.vecdot(k, k).max(initial=0))
+    return largest * abs(scale) < math.log(np.finfo(q.dtype).max) / 2
+
+
+def _exponentials(scores, first, shift):
+    """exp(scores) in place, 0 where row i, query first + i, may not look; minus its maximum."""
+    if shift:
+        hidden = np.where(np.tri(*scores.shape[-2:], first, dtype=bool), 0.0, -np.inf)
+        scores += hidden.astype(scores.dtype)
+        scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores[..., first:] *= np.tri(scores.shape[-2], dtype=scores.dtype)
+
+
 @op
 def cross_entropy(logits, targets, ignore_index=-100):
     """The mean of -log softmax(logits)[target], in nats, for logits (..., V) and targets (...).
@@ -175,6 +297,73 @@ def cross_entropy(logits, targets, ignore_index=-100):
         return gx.reshape(logits.shape)
 
     return np.where(kept, losses, 0).sum() / n, (vjp,)
+
+
+def _plain_linear_cross_entropy(x, weight, targets, ignore_index=-100, with_gradient=False):
+    loss, (pull,) = cross_entropy.__wrapped__(x @ weight.T, targets, ignore_index)
+
+    def vjp(g):
+        g = pull(g)
+        return g @ weight, _rows(g).T @ _rows(x)
+
+    return loss, vjp
+
+
+_LOGITS = 1 << 24  # entries of the logits that exist at a time: 64 MB
+
+
+@op(reference=_plain_linear_cross_entropy)
+def _linear_cross_entropy(x, weight, targets, ignore_index=-100, with_gradient=False):
+    rows, picks, V = _rows(x), np.ravel(targets), len(weight)
+    kept = picks != ignore_index
+    _check_targets((*x.shape[:-1], V), np.shape(targets), picks[kept])
+    n, picks = max(int(np.count_nonzero(kept)), 1), np.where(kept, picks, 0)
+
+    def pass_over(with_gradient):
+        """The sum of the losses, and the gradients of their mean."""
+        total, step, gw = 0.0, max(1, _LOGITS // max(1, V)), None
+        gx = np.empty(rows.shape, rows.dtype)
+        for i in range(0, len(rows), step):
+            b = slice(i, i + step)
+            at = np.arange(len(picks[b])), picks[b]
+            z = rows[b] @ weight.T  # (b, V): from here on the logits become their gradient
+            z -= z.max(axis=-1, keepdims=True)
+            losses = -z[at]
+            np.exp(z, out=z)
+            sums = z.sum(axis=-1)
+            losses += np.log(sums)
+            total += losses[kept[b]].sum()
+            if with_gradient:
+                z *= (kept[b] / (n * sums)).astype(z.dtype)[:, None]
+                z[at] -= kept[b] * z.dtype.type(1 / n)
+                np.matmul(z, weight, out=gx[b])
+                part = z.T @ rows[b]
+                gw = part if gw is None else np.add(gw, part, out=gw)
+        return total, gx.reshape(x.shape), np.zeros_like(weight) if gw is None else gw
+
+    total, *gradients = pass_over(with_gradient)
+    if not with_gradient:
+        gradients = None
+
+    def vjp(g):
+        gx, gw = gradients or pass_over(True)[1:]
+        return gx * g, gw * g
+
+    return np.asarray(total / n, x.dtype), vjp
+
+
+def linear_cross_entropy(
+    x: Tensor, weight: Tensor, targets: Any, ignore_index: int = -100
+) -> Tensor:
+    """cross_entropy(x @ weight.T, targets) for x (..., C) and weight (V, C), without all logits.
+
+    They exist for some rows at a time, and the gradient is computed with them: a vocabulary as
+    large as GPT-2's does not cost gigabytes.
+    """
+    wanted = type(x) is Tensor and x.requires_grad
+    return _linear_cross_entropy(
+        x, weight, targets, ignore_index=ignore_index, with_gradient=wanted
+    )
 
 
 def _check_targets(logits_shape, shape, picks):

@@ -152,15 +152,21 @@ class AdamW(Optimizer):
 
     def _update_block(self, data, grad, mean, square, lr, decay):
         beta1, beta2 = self.betas
-        mean *= beta1
-        mean += (1 - beta1) * grad
+        bias1, bias2 = 1 - beta1**self.steps, math.sqrt(1 - beta2**self.steps)
+        t = np.subtract(grad, mean)
+        t *= 1 - beta1
+        mean += t
+        np.multiply(grad, grad, out=t)
+        t *= 1 - beta2
         square *= beta2
-        square += (1 - beta2) * grad * grad
-        scale = np.sqrt(square)
-        scale *= 1 / math.sqrt(1 - beta2**self.steps)
-        scale += self.eps
-        data *= 1 - decay
-        data -= lr / (1 - beta1**self.steps) * mean / scale
+        square += t
+        np.sqrt(square, out=t)
+        t += self.eps * bias2
+        np.divide(mean, t, out=t)  # mean / bias1 over sqrt(square) / bias2 + eps, but for a factor
+        t *= lr * bias2 / bias1
+        if decay:
+            data *= 1 - decay
+        data -= t
 
 
 class Muon(Optimizer):

@@ -152,20 +152,21 @@ class Training:
         ]
         self.adamw = AdamW(groups, betas=(0.9, config.beta2))
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
+        self._dropouts = [m for m in model.modules() if isinstance(m, Dropout)]
         self._draw_from(np.random.default_rng(config.seed))
         keep_freed_memory()
 
     def _draw_from(self, rng):
         """Let all dropout draw from rng: a model that was loaded has none of its own."""
-        for module in self.model.modules():
-            if isinstance(module, Dropout):
-                module.rng = rng
+        for dropout in self._dropouts:
+            dropout.rng = rng
 
     def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
         """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
         c = self.config
         rng = np.random.default_rng((c.seed, self.iteration))
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self._draw_from(rng)
         loss, norm = self.gradients(*next_batch(rng), ignore_index)
         self.check(loss, norm)

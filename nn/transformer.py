@@ -71,10 +71,14 @@ class MultiHeadAttention(Module):
     def __call__(
         self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        q, k, v = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
+        dropout_mask = self._dropout_mask(x) if self.training and self.dropout.p else None
+        qkv = self.qkv(x)
+        if self.causal and mask is None and cache is None:
+            y = F.causal_attention(qkv, self.n_head, dropout_mask=dropout_mask, scale=self.scale)
+            return self.dropout(self.projection(y))
+        q, k, v = (self._heads(part) for part in split(qkv, 3, axis=-1))
         if cache is not None:
             k, v = cache.append(k, v)
-        dropout_mask = self._dropout_mask(q) if self.training and self.dropout.p else None
         y = F.attention(
             q, k, v, mask=mask, causal=self.causal, dropout_mask=dropout_mask, scale=self.scale
         )
@@ -91,9 +95,9 @@ class MultiHeadAttention(Module):
         """(..., T, C) to (..., H, T, D)."""
         return x.reshape((*x.shape[:-1], self.n_head, -1)).swapaxes(-3, -2)
 
-    def _dropout_mask(self, q):
-        shape = (*q.shape[:-1], q.shape[-2])  # (..., H, T, T)
-        return F._dropout_mask(shape, self.dropout.p, self.dropout.rng, q.dtype)
+    def _dropout_mask(self, x):
+        shape = (*x.shape[:-2], self.n_head, x.shape[-2], x.shape[-2])  # (..., H, T, T)
+        return F._dropout_mask(shape, self.dropout.p, self.dropout.rng, x.dtype)
 
 
 ACTIVATIONS = {

@@ -138,6 +138,17 @@ def c_cross_entropy(logits, targets, ignore_index=-100):
     return np.sum(losses) / max(len(losses), 1)
 
 
+def c_causal_attention(qkv, n_head, dropout_mask=None, scale=None):
+    *lead, T, width = qkv.shape
+    C = width // 3
+    q, k, v = (
+        np.swapaxes(qkv[..., i * C : (i + 1) * C].reshape((*lead, T, n_head, C // n_head)), -2, -3)
+        for i in range(3)
+    )
+    y = c_attention(q, k, v, causal=True, dropout_mask=dropout_mask, scale=scale)
+    return np.swapaxes(y, -2, -3).reshape((*lead, T, C))
+
+
 def c_gelu(x, approximate="tanh"):
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
@@ -405,6 +416,26 @@ _ALL = [
          cases((2, 3, 4), targets=np.array([[0, 1, 2], [3, 3, 0]]), ignore_index=3),
          cases((3, 3), targets=np.array([1, 1, 1]), ignore_index=1),
          cases((2, 1), targets=np.array([0, -100]))],
+    ),
+    record(
+        "causal_attention", c_causal_attention,
+        [cases((2, 3, 6), n_head=1), cases((2, 5, 12), n_head=2), cases((3, 5, 6), n_head=2),
+         cases((4, 6), n_head=1, scale=0.3), cases((1, 3), n_head=1),
+         cases((2, 2, 3, 6), n_head=2), cases((0, 3, 6), n_head=2),
+         cases((3, 6), n_head=1, dropout_mask=KEPT[None]),
+         cases((2, 3, 6), n_head=2, dropout_mask=np.array([[KEPT, KEPT.T], [KEPT[::-1], KEPT]]))],
+        large=100.0,
+    ),
+    record(
+        "linear_cross_entropy",
+        lambda x, weight, targets, ignore_index=-100: c_cross_entropy(
+            np.matmul(x, weight.T), targets, ignore_index),
+        [cases((3, 2), (4, 2), targets=np.array([0, 3, 3])),
+         cases((2,), (4, 2), targets=np.array(2)),
+         cases((2, 3, 3), (3, 3), targets=np.array([[0, 1, 2], [2, 2, 0]]), ignore_index=2),
+         cases((3, 3), (3, 3), targets=np.array([1, 1, 1]), ignore_index=1),
+         cases((2, 3), (1, 3), targets=np.array([0, -100])),
+         cases((0, 3), (2, 3), targets=np.zeros(0, int))],
     ),
     record(
         "dropout", lambda x, p: x * np.where(np.random.default_rng(5).random(

@@ -265,13 +265,15 @@ def test_dropout_in_a_block_acts_in_training_only():
     np.testing.assert_array_equal(block(x).data, block(x).data)
     attention = nn.MultiHeadAttention(4, 2, RNG(0), dropout=0.5)
     attention.dropout.p, draws = 0.5, []
-    original = F.attention
-    try:
-        F.attention = lambda *args, **kw: draws.append(kw["dropout_mask"]) or original(*args, **kw)
-        attention(x)
-    finally:
-        F.attention = original
-    assert draws[0].shape == (2, 2, 3, 3) and set(np.unique(draws[0])) <= {0, 2}
+    for name, mask in (("causal_attention", None), ("attention", np.ones((3, 3), dtype=bool))):
+        op = getattr(F, name)
+        spy = lambda *args, op=op, **kw: draws.append(kw["dropout_mask"]) or op(*args, **kw)  # noqa: E731
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(F, name, spy)
+            attention(x, mask)
+    for drawn in draws:
+        assert drawn.shape == (2, 2, 3, 3) and set(np.unique(drawn)) <= {0, 2}
+    assert len(draws) == 2 and (draws[0] != draws[1]).any()
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def attention(q, k, v, mask=None, causal=False, scale=None):
     return tF.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
+def causal_attention(qkv, n_head, scale=None):
+    heads = qkv.unflatten(-1, (3, n_head, -1))
+    q, k, v = (heads[..., i, :, :].transpose(-3, -2) for i in range(3))
+    return attention(q, k, v, causal=True, scale=scale).transpose(-3, -2).flatten(-2)
+
+
 def cross_entropy(logits, targets, ignore_index=-100):
     rows, picks = logits.reshape(-1, logits.shape[-1]), torch.tensor(targets.ravel())
     return tF.cross_entropy(rows, picks, ignore_index=ignore_index)
@@ -125,6 +131,10 @@ TORCH = {
     "embedding": lambda weight, ids: tF.embedding(torch.tensor(ids), weight),
     "gelu": lambda x, approximate="tanh": tF.gelu(x, approximate=approximate),
     "attention": attention,
+    "causal_attention": causal_attention,
+    "linear_cross_entropy": lambda x, weight, *args, **options: cross_entropy(
+        x @ weight.T, *args, **options
+    ),
     "cross_entropy": cross_entropy,
 }
 
