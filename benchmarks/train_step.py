@@ -1,156 +1,114 @@
-"""The time of one training step of a small GPT, in TinyGPT and in PyTorch, side by side.
+"""The time and the memory of a training step of four GPTs, in TinyGPT and in PyTorch.
 
-    python benchmarks/train_step.py [--threads N] [--steps N]        (needs torch)
+    python benchmarks/train_step.py [--sizes NAME ...] [--threads N] [--no-compile]  (needs torch)
 
-The model is nanoGPT's for a CPU: 4 layers, 4 heads, 128 wide, context 64, vocabulary 65, batch
-12, float32. A step is forward, backward, gradient clipping and AdamW. Both libraries start from
-the same weights and see the same batch, and the losses printed show that they compute the same.
-They take turns, ten steps at a time; the median step of each and their ratio are printed.
+A step is forward, backward, clipping and AdamW, in float32, as `Training.step` makes it and as
+people write it in PyTorch. Each side is a process of its own (side.py), all of them take turns, and
+the medians are printed:
+
+    optimizer    clipping too, and all that is not the model's: (step) - (forward and backward)
+    to eager     the step divided by PyTorch's, uncompiled
+    to floor     the step divided by its matrix products alone, through NumPy
+    peak MB      of the whole process, libraries included; of both, where there are two
+    losses       of the first step and the last: that they agree shows that all compute the same
+
+The two processes of TinyGPT (pip install mpi4py mpich) share the batch and the threads. The sizes
+are the example of tinygpt.py (without the padding of its sentences), nanoGPT's for a CPU, nanoGPT's
+for a GPU with a batch that is smaller, and GPT-2, with all of its 1024 positions, on 256 tokens.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from statistics import median
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from machine import describe
+from side import Side, new_job
 
-V, T, C, H, LAYERS, BATCH = 65, 64, 128, 4, 4, 12
-LR, BETAS, WEIGHT_DECAY, CLIP = 1e-3, (0.9, 0.99), 0.1, 1.0
-TURN = 10  # steps in a row
+SIZES = {
+    "demo": new_job(
+        batch=5, context=7, vocab_size=18, n_layer=2, n_head=4, n_embd=64, d_ff=128,
+        block_size=16, bias=True, positions="sinusoidal", activation="relu", norm_first=False,
+    ),
+    "nanogpt-cpu": new_job(batch=12, context=64, vocab_size=65, n_layer=4, n_head=4, n_embd=128),
+    "nanogpt-gpu": new_job(batch=8, context=256, vocab_size=65, n_layer=6, n_head=6, n_embd=384),
+    "gpt2": new_job(
+        batch=1, context=256, vocab_size=50257, n_layer=12, n_head=12, n_embd=768,
+        block_size=1024, bias=True,
+    ),
+}  # fmt: skip
+STEPS = {"demo": 40, "nanogpt-cpu": 5}  # of a turn; of the larger sizes 1
 
-
-class Attention(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.qkv = nn.Linear(C, 3 * C, bias=False)
-        self.projection = nn.Linear(C, C, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (H, -1)).transpose(1, 2) for part in self.qkv(x).split(C, -1))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # (B, H, T, D)
-        return self.projection(y.transpose(1, 2).flatten(2))
+# Seconds between turns: OpenBLAS's threads spin for 0.1 s after a product, PyTorch's for less than
+# 0.02. (GOMP_SPINCOUNT=0 would spare the wait, and makes PyTorch's step 1.8 times as long.)
+PAUSE = 0.2
 
 
-class FeedForward(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.expand = nn.Linear(C, 4 * C, bias=False)
-        self.projection = nn.Linear(4 * C, C, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.projection(F.gelu(self.expand(x), approximate="tanh"))
-
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.norm1, self.attention = nn.LayerNorm(C, bias=False), Attention()
-        self.norm2, self.feed_forward = nn.LayerNorm(C, bias=False), FeedForward()
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x))
-        return x + self.feed_forward(self.norm2(x))
+def start_sides(job: dict, options: argparse.Namespace) -> dict[str, Side | None]:
+    """By label; None is a side that this job does not have."""
+    threads, processes = options.threads, options.procs
+    sides = {"TinyGPT": Side("tinygpt", job, threads)}
+    if processes > 1:
+        split = job["batch"] >= processes
+        sides[f"TinyGPT, {processes} processes"] = (
+            Side("tinygpt", job, max(1, threads // processes), processes) if split else None
+        )
+    sides["PyTorch eager"] = Side("pytorch", job, threads)
+    if options.compile:
+        sides["PyTorch compiled"] = Side("pytorch-compiled", job, threads)
+    return {**sides, "matrix products": Side("floor", job, threads)}
 
 
-class GPT(nn.Module):
-    """TinyGPT in PyTorch, with the same names of parameters."""
-
-    def __init__(self):
-        super().__init__()
-        self.token_embedding, self.position_embedding = nn.Embedding(V, C), nn.Embedding(T, C)
-        self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
-        self.norm = nn.LayerNorm(C, bias=False)
-
-    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
-        x = self.token_embedding(ids) + self.position_embedding(torch.arange(T))
-        logits = F.linear(self.norm(self.blocks(x)), self.token_embedding.weight)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+def take_turns(sides: list[Side], turns: int, steps: int) -> None:
+    for _ in range(turns):
+        for side in sides:
+            side.run(steps)
+            time.sleep(PAUSE)
 
 
-def tinygpt_step(ids: np.ndarray, targets: np.ndarray) -> tuple[Callable, dict]:
-    """A function that makes one step and returns the loss, and a copy of the first weights."""
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from nn import AdamW, clip_grad_norm
-    from tinygpt import GPTConfig, TinyGPT
-
-    model = TinyGPT(GPTConfig(V, T, LAYERS, H, C), np.random.default_rng(0))
-    optimizer = AdamW(model.parameters(), LR, BETAS, weight_decay=WEIGHT_DECAY)
-
-    def step():
-        optimizer.zero_grad()
-        loss = model.loss(ids, targets)
-        loss.backward()
-        clip_grad_norm(optimizer.parameters, CLIP)
-        optimizer.step()
-        return loss.item()
-
-    return step, {name: array.copy() for name, array in model.state_dict().items()}
+def row(side: Side | None, medians: list[float], eager: float, floor: float) -> str:
+    """The columns of a side; `eager` and `floor` are the milliseconds to compare with."""
+    if side is None:
+        return f"{'-':>9}"
+    if side.failure:
+        return f"      n/a: {side.failure}"
+    forward, backward, rest, step = (f"{ms:10.2f}" for ms in medians)
+    ratios = f"{medians[-1] / eager:10.2f}{medians[-1] / floor:10.2f}{side.stop():10,.0f}"
+    if not side.parameters:  # the matrix products: a step without parts and without a loss
+        return f"{'':30}{step}{ratios}"
+    first, last = side.steps[0][-1], side.steps[-1][-1]
+    return f"{forward}{backward}{rest}{step}{ratios}{first:11.6f}{last:10.6f}"
 
 
-def pytorch_step(ids: np.ndarray, targets: np.ndarray, weights: dict) -> Callable:
-    """The same step in PyTorch, from the same weights."""
-    model = GPT()
-    for name, parameter in model.named_parameters():  # nn.Linear holds the transpose
-        array = weights[name] if "embedding" in name else weights[name].T
-        parameter.data.copy_(torch.tensor(array))
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [{"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed}, *others], LR, BETAS, weight_decay=WEIGHT_DECAY
+def compare(name: str, options: argparse.Namespace) -> None:
+    job, steps = SIZES[name], options.steps or STEPS.get(name, 1)
+    sides = start_sides(job, options)
+    take_turns([side for side in sides.values() if side], options.turns + 1, steps)
+    medians = {label: side and side.medians(warm_up=steps) for label, side in sides.items()}
+    eager, floor = medians["PyTorch eager"][-1], medians["matrix products"][-1]
+    m = job["model"]
+    print(
+        f"{name}: {m['n_layer']} layers, {m['n_embd']} wide, {sides['TinyGPT'].parameters:,} "
+        f"parameters; {job['batch']} x {job['context']} tokens a step"
     )
-    ids, targets = torch.tensor(ids), torch.tensor(targets)
-
-    def step():
-        optimizer.zero_grad()
-        loss = model(ids, targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        return loss.item()
-
-    return step
-
-
-def take_turns(steps: dict[str, Callable], count: int) -> tuple[dict, dict]:
-    """The milliseconds and the losses of `count` steps of each, after one turn to warm up."""
-    times, losses = {name: [] for name in steps}, {name: [] for name in steps}
-    for _ in range(TURN + count, 0, -TURN):
-        for name, step in steps.items():
-            for _ in range(TURN):
-                start = time.perf_counter()
-                losses[name].append(step())
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return {name: values[TURN:] for name, values in times.items()}, losses
+    for label, side in sides.items():
+        print(f"  {label:20} {row(side, medians[label], eager, floor)}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1, help="for both libraries (default 1)")
-    parser.add_argument("--steps", type=int, default=200, help="of each library (default 200)")
-    args = parser.parse_args()
-    if os.environ.get("OPENBLAS_NUM_THREADS") != str(args.threads):  # read when NumPy is loaded
-        os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    torch.set_num_threads(args.threads)
-
-    ids, targets = np.random.default_rng(1).integers(V, size=(2, BATCH, T))
-    step, weights = tinygpt_step(ids, targets)
-    steps = {"TinyGPT": step, "PyTorch": pytorch_step(ids, targets, weights)}
-    times, losses = take_turns(steps, args.steps)
-    for name in steps:
-        first, last = losses[name][0], losses[name][-1]
-        print(f"{name}: {median(times[name]):6.1f} ms a step   loss {first:.6f} to {last:.6f}")
-    ours, theirs = (median(times[name]) for name in steps)
-    print(f"ratio: {ours / theirs:.2f}   (threads: {args.threads})")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=[*SIZES])
+    parser.add_argument("--threads", type=int, default=2, help="of each side (default 2)")
+    parser.add_argument("--procs", type=int, default=2, help="of TinyGPT's other side; 1: none")
+    parser.add_argument("--turns", type=int, default=7, help="that count, after one to warm up")
+    parser.add_argument("--steps", type=int, help=f"of a turn (default {STEPS}, others 1)")
+    parser.add_argument("--no-compile", dest="compile", action="store_false")
+    options = parser.parse_args()
+    print(describe(options.threads))
+    columns = "forward backward optimizer step to-eager to-floor peak-MB first-loss last-loss"
+    print("\nmilliseconds a step    ", *(f"{column:>9}" for column in columns.split()))
+    for name in options.sizes:
+        compare(name, options)
 
 
 if __name__ == "__main__":

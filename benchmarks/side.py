@@ -1,0 +1,288 @@
+"""One side of a comparison: a process that makes steps of training when it is told to.
+
+train_step.py and scaling.py hold the other end, `Side`. On standard input comes a number of steps,
+one a line, and a line of JSON answers: for each step the milliseconds (forward, backward, the rest,
+all) and the loss. Before the first the process says how many parameters it trains, and 0 ends it,
+which it answers with its peak memory in MB.
+
+All sides start from the same weights, see the same batches and have the same optimizer. A job is a
+dictionary: "model", the fields of GPTConfig; "batch", sequences; "context", their length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import itertools
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+LR, BETAS, WEIGHT_DECAY, CLIP = 1e-3, (0.9, 0.99), 0.1, 1.0
+ANSWER = "answer:"  # begins the lines that are one, among whatever libraries print
+BATCHES = 4  # different ones, over and over: the losses show that a side learns
+
+# ---------------------------------------------------------------- the end of who compares
+
+
+def new_job(batch: int, context: int, n_embd: int, **model: Any) -> dict:
+    """A job with nanoGPT's choices where `model` says nothing else."""
+    choices = dict(bias=False, positions="learned", activation="gelu", norm_first=True)
+    sizes = dict(block_size=context, n_embd=n_embd, d_ff=4 * n_embd)
+    return {"batch": batch, "context": context, "model": {**choices, **sizes, **model}}
+
+
+class Side:
+    """A process that trains. `failure` says why if it could not; then it answers nothing."""
+
+    def __init__(self, name: str, job: dict, threads: int, processes: int = 1):
+        command = [sys.executable, __file__, name, json.dumps(job)]
+        if processes > 1:  # without -m mpi4py, one that fails lets the others wait for ever
+            beside = Path(sys.executable).with_name("mpiexec")
+            mpiexec = str(beside) if beside.exists() else "mpiexec"
+            command[1:1] = ["-m", "mpi4py"]
+            command = [mpiexec, "-n", str(processes), *command]
+        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env={**os.environ, **dict.fromkeys(names, str(threads))},
+        )  # fmt: skip
+        self.failure: str | None = None
+        self.parameters: int = self._answer()
+        self.steps: list[list[float]] = []
+
+    def run(self, count: int) -> None:
+        """Let it make so many steps, while this process waits."""
+        self.steps += self._ask(count) or []
+
+    def medians(self, warm_up: int) -> list[float]:
+        """Milliseconds forward, backward, of the rest and of all, without the first steps."""
+        columns = zip(*self.steps[warm_up:], strict=True)
+        return [median(column) for column in columns][:4] or [math.nan] * 4
+
+    def stop(self) -> float | None:
+        """End it; returns its peak memory in MB, of all its processes together."""
+        peak = self._ask(0)
+        self.process.wait()
+        return peak
+
+    def _ask(self, count):
+        if self.failure:
+            return None
+        with contextlib.suppress(BrokenPipeError):  # it is gone, which the answer will say
+            print(count, file=self.process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self):
+        self.failure = "it ended without a word"
+        for line in self.process.stdout:
+            if line.startswith(ANSWER):
+                self.failure = None
+                return json.loads(line.removeprefix(ANSWER))
+            if "Error" in line:  # the last line of a traceback, or of several
+                self.failure = line.strip()
+        return None
+
+
+# ---------------------------------------------------------------- what all sides share
+
+
+def first_weights(name: str, shape: tuple[int, ...]) -> Any:
+    """Where a parameter starts: a matrix as GPT-2's, a norm at 1, a bias at 0."""
+    import numpy as np
+
+    if len(shape) == 1:
+        return np.full(shape, "norm" in name and name.endswith("weight"), dtype=np.float32)
+    rng = np.random.default_rng(zlib.crc32(name.encode()))  # of the name, not of their order
+    weights = rng.standard_normal(shape, dtype=np.float32)
+    weights *= 0.02
+    return weights
+
+
+def batches(job: dict) -> list:
+    """Pairs (ids, targets) of random tokens, each (B, T)."""
+    import numpy as np
+
+    size = (BATCHES, job["batch"], job["context"] + 1)
+    windows = np.random.default_rng(0).integers(job["model"]["vocab_size"], size=size)
+    return [(window[:, :-1], window[:, 1:]) for window in windows]
+
+
+class Clock:
+    """The milliseconds that functions took since the last `reset`, by name."""
+
+    def reset(self) -> None:
+        self.spent = {"forward": 0.0, "backward": 0.0}
+
+    def timed(self, name: str, function):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            started = time.perf_counter()
+            result = function(*args, **kwargs)
+            self.spent[name] += (time.perf_counter() - started) * 1e3
+            return result
+
+        return wrapper
+
+
+# ---------------------------------------------------------------- the sides
+
+
+def tinygpt(job: dict, clock: Clock, comm: Any):
+    """Training.step, as a user's training calls it, and the number of parameters."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from autograd import Tensor
+    from tinygpt import GPTConfig, TinyGPT, TrainConfig, Training
+
+    model = TinyGPT(GPTConfig(**job["model"]), None)
+    named = dict(model.named_parameters())
+    model.load_state_dict({name: first_weights(name, p.shape) for name, p in named.items()})
+    config = TrainConfig(
+        batch_size=job["batch"], optimizer="adamw", learning_rate=LR, schedule="constant",
+        warmup_iters=0, beta2=BETAS[1], weight_decay=WEIGHT_DECAY, grad_clip=CLIP,
+    )  # fmt: skip
+    if comm and "comm" not in inspect.signature(Training).parameters:
+        raise NotImplementedError("Training takes no communicator yet")
+    training = Training(model, config, comm) if comm else Training(model, config)
+    model.loss = clock.timed("forward", model.loss)
+    Tensor.backward = clock.timed("backward", Tensor.backward)
+    pairs = itertools.cycle(batches(job))
+
+    def step():
+        return training.step(lambda rng: next(pairs))["loss"]
+
+    return step, sum(p.size for p in named.values())
+
+
+def pytorch(job: dict, clock: Clock, comm: Any, compiled: bool = False):
+    """The same step in PyTorch, eager or compiled."""
+    import torch
+    from pytorch_gpt import GPT, adamw
+
+    model = GPT(**job["model"])
+    model.load(first_weights)
+    optimizer = adamw(model, LR, BETAS, WEIGHT_DECAY)
+    loss_of = clock.timed("forward", torch.compile(model) if compiled else model)
+    torch.Tensor.backward = clock.timed("backward", torch.Tensor.backward)
+    pairs = itertools.cycle([tuple(map(torch.tensor, pair)) for pair in batches(job)])
+
+    def step():
+        optimizer.zero_grad()
+        loss = loss_of(*next(pairs))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        return loss.item()
+
+    return step, sum(p.numel() for p in model.parameters())
+
+
+def floor(job: dict, clock: Clock, comm: Any):
+    """The matrix products of a step alone, through NumPy and into arrays that are there already.
+
+    Forward and backward of all linear layers, the head and attention. A step can come below only
+    where it does not compute what the causal mask hides, or shares out the work in a better way
+    than the threads of BLAS do. The layers use the same arrays.
+    """
+    import numpy as np
+
+    m, B, T = job["model"], job["batch"], job["context"]
+    C, F, H = m["n_embd"], m["d_ff"], m["n_head"]
+
+    def ones(*shape):
+        return np.ones(shape, dtype=np.float32)
+
+    def linear(inputs, outputs):
+        x, weight, g = ones(B * T, inputs), ones(inputs, outputs), ones(B * T, outputs)
+        return [(x, weight), (g, weight.T), (x.T, g)]
+
+    q, k, v, g = ones(4, B, H, T, C // H)
+    p = ones(B, H, T, T)  # the weights of attention, or their gradient
+    attention = [
+        (q, k.swapaxes(-1, -2)), (p, v),
+        (g, v.swapaxes(-1, -2)), (p.swapaxes(-1, -2), g), (p, k), (p.swapaxes(-1, -2), q),
+    ]  # fmt: skip
+    layer = [*linear(C, 3 * C), *attention, *linear(C, C), *linear(C, F), *linear(F, C)]
+    products = [(x, y, x @ y) for x, y in [*layer, *linear(C, m["vocab_size"])]]
+    products = products[: len(layer)] * m["n_layer"] + products[len(layer) :]
+
+    def step():
+        for x, y, out in products:
+            np.matmul(x, y, out=out)
+        return 0.0
+
+    return step, 0
+
+
+SIDES = {
+    "tinygpt": tinygpt,
+    "pytorch": pytorch,
+    "pytorch-compiled": functools.partial(pytorch, compiled=True),
+    "floor": floor,
+}
+
+# ---------------------------------------------------------------- the process
+
+
+def counts(comm: Any) -> Iterator[int]:
+    """How many steps to make, time after time: as standard input says, which rank 0 alone has.
+
+    The others look now and then: to wait in a receive would keep a core busy.
+    """
+    if comm and comm.rank:
+        while True:
+            while not comm.iprobe(source=0):
+                time.sleep(0.001)
+            yield comm.recv(source=0)
+    for line in itertools.chain(sys.stdin, ["0"]):
+        for rank in range(1, comm.size if comm else 1):
+            comm.send(int(line), rank)
+        yield int(line)
+
+
+def measured(step, clock: Clock) -> list[float]:
+    """Milliseconds forward, backward, of the rest and of all; and the loss."""
+    clock.reset()
+    started = time.perf_counter()
+    loss = step()
+    total = (time.perf_counter() - started) * 1e3
+    forward, backward = clock.spent.values()
+    return [forward, backward, total - forward - backward, total, loss]
+
+
+def main():
+    name, job = sys.argv[1], json.loads(sys.argv[2])
+    comm = None
+    if "mpi4py" in sys.modules:  # it was started by `python -m mpi4py`
+        from mpi4py import MPI
+
+        comm = MPI.COMM_WORLD
+
+    def answer(value):
+        if not (comm and comm.rank):
+            print(ANSWER, json.dumps(value), flush=True)
+
+    clock = Clock()
+    step, parameters = SIDES[name](job, clock, comm)
+    answer(parameters)
+    for count in counts(comm):
+        if count == 0:
+            break
+        answer([measured(step, clock) for _ in range(count)])
+    # In KiB. Linux counts from the peak of the process that started this one, which is small.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    answer(sum(comm.gather(peak) or []) if comm else peak)
+
+
+if __name__ == "__main__":
+    main()
