@@ -597,7 +597,9 @@ def _add_rows(y, index, x):
     index %= len(y)
     order = index.argsort(kind="stable")
     index = index[order]
-    starts = np.flatnonzero(np.diff(index, prepend=-1))
+    first = np.ones(len(index), dtype=bool)
+    np.not_equal(index[1:], index[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
     y[index[starts]] += np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts)
 
 

@@ -512,8 +512,9 @@ def _fit(call, gx, x, g, kind):
     shape = gx.shape
     if len(shape) > x.ndim:
         gx = gx.sum(axis=tuple(range(len(shape) - x.ndim)))
-    stretched = tuple(i for i, n in enumerate(x.shape) if n == 1 and gx.ndim == x.ndim)
-    gx = gx.sum(axis=stretched, keepdims=True)
+    if gx.shape != x.shape and gx.ndim == x.ndim:
+        stretched = tuple(i for i, n in enumerate(x.shape) if n == 1)
+        gx = gx.sum(axis=stretched, keepdims=True)
     if gx.shape != x.shape:
         raise ValueError(
             f"the vjp of {call.__name__} gives a gradient of shape {shape} for an argument of "

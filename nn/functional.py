@@ -7,6 +7,7 @@ gives them weights.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -37,7 +38,7 @@ def linear(x, weight, bias=None):
     return y.reshape((*x.shape[:-1], weight.shape[1])), (
         lambda g: (_rows(g) @ weight.T).reshape(x.shape),
         lambda g: rows.T @ _rows(g),
-        lambda g: g,
+        lambda g: _rows(g).sum(axis=0),
     )
 
 
@@ -206,57 +207,56 @@ def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
     *lead, T, width = qkv.shape
     B, H, D, dtype = math.prod(lead), n_head, width // 3 // n_head, qkv.dtype
     scale = 1 / math.sqrt(D) if scale is None else scale
-    if dropout_mask is not None:
-        dropout_mask = dropout_mask.astype(dtype, copy=False).reshape((B, H, T, T))
     q, k, v = qkv.reshape((B, T, 3, H, D)).transpose(2, 0, 3, 1, 4)  # (B, H, T, D)
-    y = np.empty((B, T, H, D), dtype)
-    heads = y.swapaxes(1, 2)
-    saved = {}
-    for b in _sequences(B, H, T):
-        kt = np.multiply(k[b].swapaxes(-1, -2), scale, order="C")  # (b, H, D, T)
-        shift = not _bounded(q[b], k[b], scale)
-        for i in range(0, T, _QUERIES):
-            rows, keys = slice(i, min(T, i + _QUERIES)), slice(0, min(T, i + _QUERIES))
-            e = q[b, :, rows] @ kt[..., keys]
-            _exponentials(e, i, shift)
-            r = 1 / (e @ np.ones(keys.stop, dtype))[..., None]
-            weights = e if dropout_mask is None else e * dropout_mask[b, :, rows, keys]
-            np.multiply(weights @ v[b, :, keys], r, out=heads[b, :, rows])
-            saved[b.start, i] = e, r
+    kt = np.multiply(k.swapaxes(-1, -2), scale, order="C")  # (B, H, D, T)
+    y, ones, saved = np.empty((B, T, H, D), dtype), np.ones(T, dtype), []
+    heads, shift, tiles = y.swapaxes(1, 2), not _bounded(q, k, scale), _tiles(B, H, T)
+    kept = _dropped(dropout_mask, (B, H, T, T), dtype)
+    for b, rows, keys in tiles:
+        e = q[b, :, rows] @ kt[b, ..., keys]
+        _exponentials(e, rows.start, shift)
+        r = 1 / (e @ ones[keys])[..., None]
+        np.multiply(kept(e, b, rows, keys) @ v[b, :, keys], r, out=heads[b, :, rows])
+        saved.append((e, r))
 
     def vjp(g):
         g = g.reshape((B, T, H, D)).swapaxes(1, 2)
+        vt = np.multiply(v.swapaxes(-1, -2), scale, order="C")  # (B, H, D, T)
         gx = np.empty((B, T, 3, H, D), dtype)
         gq, gk, gv = gx.transpose(2, 0, 3, 1, 4)
-        for b in _sequences(B, H, T):
-            vt = np.multiply(v[b].swapaxes(-1, -2), scale, order="C")  # (b, H, D, T)
-            for i in reversed(range(0, T, _QUERIES)):  # the last attend to all keys
-                rows, keys = slice(i, min(T, i + _QUERIES)), slice(0, min(T, i + _QUERIES))
-                e, r = saved.pop((b.start, i))
-                gr = np.multiply(g[b, :, rows], r, order="C")
-                gs = gr @ vt[..., keys]
-                if dropout_mask is not None:
-                    gs *= dropout_mask[b, :, rows, keys]
-                gs -= np.vecdot(gr, heads[b, :, rows])[..., None] * scale
-                gs *= e
-                if dropout_mask is not None:
-                    e *= dropout_mask[b, :, rows, keys]
-                np.matmul(gs, k[b, :, keys], out=gq[b, :, rows])
-                if keys.stop == T:
-                    np.matmul(gs.swapaxes(-1, -2), q[b, :, rows], out=gk[b])
-                    np.matmul(e.swapaxes(-1, -2), gr, out=gv[b])
+        for b, rows, keys in reversed(tiles):
+            e, r = saved.pop()
+            gr = np.multiply(g[b, :, rows], r, order="C")
+            gs = kept(gr @ vt[b, ..., keys], b, rows, keys)  # of the scores
+            gs -= np.vecdot(gr, heads[b, :, rows])[..., None] * scale
+            gs *= e
+            np.matmul(gs, k[b, :, keys], out=gq[b, :, rows])
+            for out, x, z in ((gk, gs, q[b, :, rows]), (gv, kept(e, b, rows, keys), gr)):
+                if keys.stop == T:  # the last queries, which come first here, see all keys
+                    np.matmul(x.swapaxes(-1, -2), z, out=out[b])
                 else:
-                    gk[b, :, keys] += gs.swapaxes(-1, -2) @ q[b, :, rows]
-                    gv[b, :, keys] += e.swapaxes(-1, -2) @ gr
+                    out[b, :, keys] += x.swapaxes(-1, -2) @ z
         return gx.reshape(qkv.shape)
 
     return y.reshape((*lead, T, H * D)), (vjp,)
 
 
-def _sequences(B, H, T):
-    """Slices of so many sequences that their scores stay in cache."""
+def _tiles(B, H, T):
+    """(sequences, queries, keys) as slices: the scores of a tile fit into the cache."""
     n = max(1, _SCORES // max(1, H * min(T, _QUERIES) * T))
-    return [slice(i, min(B, i + n)) for i in range(0, B, n)]
+    return [
+        (slice(b, b + n), slice(i, i + _QUERIES), slice(0, min(T, i + _QUERIES)))
+        for b in range(0, B, n)
+        for i in range(0, T, _QUERIES)
+    ]
+
+
+def _dropped(mask, shape, dtype):
+    """A function of scores, and where they are, that multiplies them by a dropout mask."""
+    if mask is None:
+        return lambda scores, *where: scores
+    mask = mask.astype(dtype, copy=False).reshape(shape)
+    return lambda scores, b, rows, keys: scores * mask[b, :, rows, keys]
 
 
 def _bounded(q, k, scale):
@@ -267,12 +267,17 @@ def _bounded(q, k, scale):
 
 def _exponentials(scores, first, shift):
     """exp(scores) in place, 0 where row i, query first + i, may not look; minus its maximum."""
+    visible = _triangle(scores.shape[-2], scores.dtype)
     if shift:
-        hidden = np.where(np.tri(*scores.shape[-2:], first, dtype=bool), 0.0, -np.inf)
-        scores += hidden.astype(scores.dtype)
+        scores[..., first:] += np.where(visible, 0, -np.inf).astype(scores.dtype)
         scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
-    scores[..., first:] *= np.tri(scores.shape[-2], dtype=scores.dtype)
+    scores[..., first:] *= visible
+
+
+@functools.cache
+def _triangle(n, dtype):
+    return np.tri(n, dtype=dtype)
 
 
 @op
