@@ -561,7 +561,13 @@ def getitem(x, index):
     def vjp(g):
         if type(g) is Tensor:
             return scatter(g, index, x.shape)
-        return lambda gx: _add_at(gx, index, g)
+
+        def write(out, add):
+            if not add:
+                out.fill(0)
+            _add_at(out, index, g)
+
+        return write
 
     return x[index], (vjp,)
 

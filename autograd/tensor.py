@@ -41,7 +41,8 @@ class Tensor:
     """An array that remembers how it was computed.
 
     `data` is the NumPy array, `grad` an array of the same shape and dtype or None, filled by
-    `backward` on leaves (Tensors made by hand, not by an op) with `requires_grad=True`.
+    `backward` on leaves (Tensors made by hand, not by an op) with `requires_grad=True`. Where
+    `grad` is None, `grad_buffer` may be an array that `backward` shall put it in.
 
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -51,7 +52,7 @@ class Tensor:
 
     __slots__ = (
         "__weakref__", "_args", "_kwargs", "_number", "_op", "_vjp",
-        "data", "grad", "requires_grad",
+        "data", "grad", "grad_buffer", "requires_grad",
     )  # fmt: skip
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
@@ -62,7 +63,7 @@ class Tensor:
                 f"{self.data.dtype}: gradients are real numbers; pass dtype=float"
             )
         self.requires_grad = requires_grad
-        self.grad = None
+        self.grad = self.grad_buffer = None
         self._op = self._vjp = None
         self._args, self._kwargs, self._number = (), {}, 0
 
@@ -184,8 +185,8 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
 
     The vjp is a tuple with one function per argument (None, or nothing at the end, for an
     argument that has no derivative), or one function that returns the gradients of all of them.
-    A gradient may have the shape the argument was broadcast to: it is summed down here. One that
-    is mostly zeros may be a function that adds it, in place, to the array it is given.
+    A gradient may have the shape the argument was broadcast to: it is summed down here. A large
+    one may also be a function, write(out, add), that adds it to an array, or overwrites that.
 
     The body must run on Tensors too, where it gives the derivatives of higher order: use
     operators, methods and np.* functions. A body that cannot names, as `reference`, a plain
@@ -345,11 +346,9 @@ def _walk(
     their `grad` if `leaves`. Iterative, each vjp called once, and what it held is freed when it
     has run, unless create_graph keeps it.
     """
-    nodes, gradients = _collect(output), _Sums()
-    seed = _seed(output, gradient, create_graph)
-    if leaves:
-        gradients.begin_with(x for x in nodes if x.is_leaf and x.grad is not None)
-    gradients.add(output, seed)
+    nodes = _collect(output)
+    gradients = _Sums([x for x in nodes if x._op is None] if leaves else [])
+    gradients.add(output, _seed(output, gradient, create_graph))
     kept, wanted = {}, {id(x) for x in inputs}
     step = _trace_node if create_graph else _pull_node
     if type(_mode.recording) is not bool:
@@ -367,17 +366,24 @@ def _walk(
 class _Sums(dict):
     """The gradients of Tensors, by their ids: each the sum of what comes from its uses."""
 
-    def __init__(self):
+    def __init__(self, leaves):
         self.owned = set()  # ids of sums that nobody else holds: they are added to in place
-
-    def begin_with(self, leaves):
-        self.update((id(x), x.grad) for x in leaves)
-        self.owned.update(self)
+        self.empty = {}  # arrays in which a sum shall begin
+        for x in leaves:
+            if x.grad is not None:
+                self[id(x)] = x.grad
+                self.owned.add(id(x))
+            elif x.grad_buffer is not None:
+                self.empty[id(x)] = x.grad_buffer
 
     def add(self, x, g):
+        """Add an array or Tensor to the sum of x."""
         before = self.get(id(x))
         if before is None:
-            self[id(x)] = g
+            if id(x) in self.empty:
+                self.write(x, lambda out, add: np.copyto(out, g))
+            else:
+                self[id(x)] = g
         elif id(x) in self.owned:
             np.add(before, g, out=before)
         elif type(g) is Tensor:
@@ -386,13 +392,18 @@ class _Sums(dict):
             self[id(x)] = np.asarray(before + g)  # 0-d arrays add up to scalars
             self.owned.add(id(x))
 
-    def place(self, x):
-        """The array of the sum of x, to be added to in place."""
-        if id(x) not in self.owned:
-            before = self.get(id(x))
-            self[id(x)] = np.zeros_like(x.data) if before is None else np.array(before)
-            self.owned.add(id(x))
-        return self[id(x)]
+    def write(self, x, write):
+        """Add what write(out, add) adds to an array, or writes into one that has no content yet."""
+        out = self.get(id(x))
+        add = out is not None
+        if not add:
+            out = self.empty.pop(id(x), None)
+            out = np.empty(x.shape, x.dtype) if out is None else out
+        elif id(x) not in self.owned:
+            out = np.array(out)
+        write(out, add)
+        self[id(x)] = out
+        self.owned.add(id(x))
 
 
 def _collect(output):
@@ -469,7 +480,7 @@ def _pull(call, vjp, args, g, gradients, kind):
                 gx = gx(g)
             if type(gx) is not kind or gx.shape != x.data.shape or gx.dtype is not x.data.dtype:
                 if kind is ndarray and callable(gx):
-                    gx(gradients.place(x))
+                    gradients.write(x, gx)
                     continue
                 gx = _fit(call, gx, x, g, kind)
             gradients.add(x, gx)

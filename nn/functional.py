@@ -37,9 +37,23 @@ def linear(x, weight, bias=None):
         y += bias
     return y.reshape((*x.shape[:-1], weight.shape[1])), (
         lambda g: (_rows(g) @ weight.T).reshape(x.shape),
-        lambda g: rows.T @ _rows(g),
+        lambda g: _product(rows.T, _rows(g)),
         lambda g: _rows(g).sum(axis=0),
     )
+
+
+def _product(x, y):
+    """x @ y as the gradient of an argument: of arrays, written where the engine wants to have it."""
+    if type(x) is Tensor or type(y) is Tensor:
+        return x @ y
+
+    def write(out, add):
+        if add:
+            out += x @ y
+        else:
+            np.matmul(x, y, out=out)
+
+    return write
 
 
 def embedding(weight: Tensor, ids: Any) -> Tensor:
@@ -304,7 +318,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
     return np.where(kept, losses, 0).sum() / n, (vjp,)
 
 
-def _plain_linear_cross_entropy(x, weight, targets, ignore_index=-100, with_gradient=False):
+def _plain_linear_cross_entropy(x, weight, targets, ignore_index=-100):
     loss, (pull,) = cross_entropy.__wrapped__(x @ weight.T, targets, ignore_index)
 
     def vjp(g):
@@ -314,61 +328,52 @@ def _plain_linear_cross_entropy(x, weight, targets, ignore_index=-100, with_grad
     return loss, vjp
 
 
-_LOGITS = 1 << 24  # entries of the logits that exist at a time: 64 MB
+_LOGITS = 1 << 26  # entries of the logits that exist at a time: 256 MB
 
 
 @op(reference=_plain_linear_cross_entropy)
-def _linear_cross_entropy(x, weight, targets, ignore_index=-100, with_gradient=False):
+def linear_cross_entropy(x, weight, targets, ignore_index=-100):
+    """cross_entropy(x @ weight.T, targets) for x (..., C) and weight (V, C).
+
+    The logits become their gradient in place. Where they are many they exist for some rows at a
+    time, and are computed again for the gradient: a large vocabulary does not cost gigabytes.
+    """
     rows, picks, V = _rows(x), np.ravel(targets), len(weight)
     kept = picks != ignore_index
     _check_targets((*x.shape[:-1], V), np.shape(targets), picks[kept])
     n, picks = max(int(np.count_nonzero(kept)), 1), np.where(kept, picks, 0)
+    step = max(1, _LOGITS // max(1, V))
+    blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
 
-    def pass_over(with_gradient):
-        """The sum of the losses, and the gradients of their mean."""
-        total, step, gw = 0.0, max(1, _LOGITS // max(1, V)), None
-        gx = np.empty(rows.shape, rows.dtype)
-        for i in range(0, len(rows), step):
-            b = slice(i, i + step)
-            at = np.arange(len(picks[b])), picks[b]
-            z = rows[b] @ weight.T  # (b, V): from here on the logits become their gradient
-            z -= z.max(axis=-1, keepdims=True)
-            losses = -z[at]
-            np.exp(z, out=z)
-            sums = z.sum(axis=-1)
-            losses += np.log(sums)
-            total += losses[kept[b]].sum()
-            if with_gradient:
-                z *= (kept[b] / (n * sums)).astype(z.dtype)[:, None]
-                z[at] -= kept[b] * z.dtype.type(1 / n)
-                np.matmul(z, weight, out=gx[b])
-                part = z.T @ rows[b]
-                gw = part if gw is None else np.add(gw, part, out=gw)
-        return total, gx.reshape(x.shape), np.zeros_like(weight) if gw is None else gw
+    def loss_and_slope(b):
+        """The sum of some rows' losses over n, and its gradient for their logits, (b, V)."""
+        at = np.arange(len(picks[b])), picks[b]
+        z = rows[b] @ weight.T
+        z -= z.max(axis=-1, keepdims=True)
+        losses = -z[at]
+        np.exp(z, out=z)
+        sums = z.sum(axis=-1)
+        losses += np.log(sums)
+        z *= (kept[b] / (n * sums)).astype(z.dtype)[:, None]
+        z[at] -= (kept[b] / n).astype(z.dtype)
+        return losses[kept[b]].sum() / n, z
 
-    total, *gradients = pass_over(with_gradient)
-    if not with_gradient:
-        gradients = None
+    loss = 0.0
+    for b in blocks:
+        part, z = loss_and_slope(b)
+        loss += part
 
     def vjp(g):
-        gx, gw = gradients or pass_over(True)[1:]
-        return gx * g, gw * g
+        if len(blocks) == 1:
+            return (z @ weight).reshape(x.shape) * g, _product(z.T, rows * g)
+        gx, gw = np.empty(rows.shape, x.dtype), np.zeros(weight.shape, weight.dtype)
+        for b in blocks:
+            _, slope = loss_and_slope(b)
+            np.matmul(slope, weight, out=gx[b])
+            gw += slope.T @ rows[b]
+        return gx.reshape(x.shape) * g, gw * g
 
-    return np.asarray(total / n, x.dtype), vjp
-
-
-def linear_cross_entropy(
-    x: Tensor, weight: Tensor, targets: Any, ignore_index: int = -100
-) -> Tensor:
-    """cross_entropy(x @ weight.T, targets) for x (..., C) and weight (V, C), without all logits.
-
-    They exist for some rows at a time, and the gradient is computed with them: a vocabulary as
-    large as GPT-2's does not cost gigabytes.
-    """
-    wanted = type(x) is Tensor and x.requires_grad
-    return _linear_cross_entropy(
-        x, weight, targets, ignore_index=ignore_index, with_gradient=wanted
-    )
+    return np.asarray(loss, x.dtype), vjp
 
 
 def _check_targets(logits_shape, shape, picks):

@@ -19,8 +19,9 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
     """A vector with the entries of all parameters, whose `data` and `grad` become parts of its own.
 
     What is done to the vector at once is done to each of them: an optimizer, clip_grad_norm and a
-    sum over processes then run through one array. `grad` is 0, and backward adds to it in place;
-    between two steps write `vector.grad.fill(0)`.
+    sum over processes then run through one array. Between two steps set the `grad` of each
+    parameter to None: backward begins anew, in the same place. Its part of `vector.grad` is old
+    where a parameter has got none.
 
     >>> w, b = Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.zeros(2), requires_grad=True)
     >>> vector = flatten([w, b])
@@ -36,7 +37,7 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
     end = 0
     for p in parameters:
         begin, end = end, end + p.size
-        p.grad = vector.grad[begin:end].reshape(p.shape)
+        p.grad, p.grad_buffer = None, vector.grad[begin:end].reshape(p.shape)
         p.data = vector.data[begin:end].reshape(p.shape)
     return vector
 

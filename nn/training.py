@@ -144,7 +144,8 @@ class Training:
                 (decayed if p.ndim >= 2 else others).append(p)
         groups = [{"params": ps, "split": n} for n, ps in matrices.items()]
         self.muon = Muon(groups, config.muon_lr, weight_decay=config.weight_decay)
-        self.vector = flatten([*decayed, *others, *self.muon.parameters])  # all parameters
+        self.parameters = [*decayed, *others, *self.muon.parameters]
+        self.vector = flatten(self.parameters)
         a, b = (sum(p.size for p in ps) for ps in (decayed, [*decayed, *others]))
         groups = [
             {"params": [_part(self.vector, 0, a)], "weight_decay": config.weight_decay},
@@ -182,9 +183,13 @@ class Training:
     ) -> tuple[float, float]:
         """Set the gradients of a batch, clipped; returns its loss and their norm before that."""
         c = self.config
-        self.vector.grad.fill(0)
+        for p in self.parameters:
+            p.grad = None
         with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
             loss = accumulate_gradients(self.model, ids, targets, c.micro_batch_size, ignore_index)
+            for p in self.parameters:
+                if p.grad is None:  # the loss does not depend on it
+                    p.grad_buffer.fill(0)
             return loss, clip_grad_norm([self.vector], c.grad_clip or math.inf)
 
     def check(self, loss: float, norm: float = 0.0) -> None:
