@@ -70,6 +70,7 @@ from nn.training import (
     parts_of,
     random_batch,
     require,
+    sequences_at_once,
 )
 
 __all__ = [
@@ -115,6 +116,8 @@ class GPTConfig:
 
 class TinyGPT(nn.Module):
     """A decoder-only transformer: integers (T,) or (B, T) to logits (..., T, V)."""
+
+    activation_checkpointing = False  # in training: keep nothing of a block but its input
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator | None):
         """With weights drawn from `rng` as GPT-2's are; zeros, to be loaded, if it is None."""
@@ -169,7 +172,10 @@ class TinyGPT(nn.Module):
             mask = (np.arange(S) >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
         x = self._embed(ids, at)  # (..., T, C)
         for n, block in enumerate(self.blocks):
-            x = block(x, mask, caches[n] if caches else None)
+            if self.activation_checkpointing and self.training:
+                x = nn.checkpoint_activations(block, x, mask)
+            else:
+                x = block(x, mask, caches[n] if caches else None)
         return self.norm(x) if self.config.norm_first else x
 
     def _table(self):
@@ -514,7 +520,7 @@ PRESETS = {
         min_lr=6e-5, warmup_iters=700, beta2=0.95,
     ),
 }  # fmt: skip
-_CHANGEABLE = {"max_iters", "patience", "save_seconds"}  # on --resume
+_CHANGEABLE = {"max_iters", "patience", "save_seconds", "activation_checkpointing"}  # on --resume
 
 
 class Run:
@@ -808,10 +814,18 @@ def parameter_count(config: GPTConfig) -> int:
 
 def memory_needed(config: GPTConfig, training: TrainConfig) -> float:
     """About how many bytes a training takes, from what was measured of several sizes."""
-    c, rows = config, training.micro_batch_size or training.batch_size
+    c, rows = config, _rows(config, training)
     attention = (2 + 3 * (c.dropout > 0)) * c.n_head * c.block_size  # dropout keeps its masks
-    token = c.n_layer * (8 * c.n_embd + 3 * c.d_ff + attention) + 2 * c.vocab_size
+    block = 8 * c.n_embd + 3 * c.d_ff + attention
+    kept = block + c.n_layer * c.n_embd if training.activation_checkpointing else c.n_layer * block
+    token = kept + 2 * c.vocab_size
     return 4 * (4 * parameter_count(c) + rows * c.block_size * token) + 50e6
+
+
+def _rows(config, training):
+    """How many sequences go through the model at a time."""
+    whole = sequences_at_once(training.batch_size, config.block_size)
+    return min(training.batch_size, training.micro_batch_size or whole)
 
 
 def check_memory(config: GPTConfig, training: TrainConfig) -> None:
@@ -820,7 +834,7 @@ def check_memory(config: GPTConfig, training: TrainConfig) -> None:
     if needed > there:
         raise ValueError(
             f"a model of {parameter_count(config):,} parameters, {config.block_size} tokens and "
-            f"{training.micro_batch_size or training.batch_size} sequences at once takes about "
+            f"{_rows(config, training)} sequences at once takes about "
             f"{needed / 1e9:.1f} GB of memory, this machine has {there / 1e9:.1f} GB: take a "
             "smaller model, --block-size or --micro-batch-size"
         )
@@ -830,7 +844,7 @@ def _expected_seconds(run):
     """How long the iterations left will take, from one that is tried and thrown away."""
     training, c = run.training, run.training.config
     ids, targets = run.next_batch(np.random.default_rng(0))
-    rows = max(1, min(c.micro_batch_size or c.batch_size, 1024 // ids.shape[1]))
+    rows = _rows(training.model.config, c)
     for _ in range(2):  # the first is slower
         started = time.monotonic()
         training.gradients(ids[:rows], targets[:rows])
@@ -995,6 +1009,9 @@ def parser() -> argparse.ArgumentParser:
             kind = type(default) if default is not None else int if name == "d_ff" else float
             shown = DERIVED.get(name, default)
             choices = CHOICES.get(name)
+            if isinstance(default, bool):
+                add("--" + name.replace("_", "-"), action="store_true", default=None, help=shown)
+                continue
             add("--" + name.replace("_", "-"), type=kind, choices=choices,
                 metavar=None if choices else "N", help=f"(default {shown})")  # fmt: skip
 

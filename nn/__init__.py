@@ -16,10 +16,17 @@ from . import functional
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
 from .optim import SGD, AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
-from .transformer import Block, FeedForward, KVCache, MultiHeadAttention, sinusoidal_positions
+from .transformer import (
+    Block,
+    FeedForward,
+    KVCache,
+    MultiHeadAttention,
+    checkpoint_activations,
+    sinusoidal_positions,
+)
 
 __all__ = [
     "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm",
-    "Linear", "Module", "MultiHeadAttention", "Muon", "clip_grad_norm", "flatten", "functional",
-    "sinusoidal_positions", "warmup_cosine",
+    "Linear", "Module", "MultiHeadAttention", "Muon", "checkpoint_activations", "clip_grad_norm",
+    "flatten", "functional", "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip

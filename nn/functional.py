@@ -43,7 +43,7 @@ def linear(x, weight, bias=None):
 
 
 def _product(x, y):
-    """x @ y as the gradient of an argument: of arrays, written where the engine wants to have it."""
+    """x @ y as the gradient of an argument: of arrays, written where the engine wants it."""
     if type(x) is Tensor or type(y) is Tensor:
         return x @ y
 
@@ -80,30 +80,29 @@ def _plain_gelu_tanh(x):
 
 @op(reference=_plain_gelu_tanh)
 def _gelu_tanh(x):
-    y, u = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)  # u will be 1 + tanh(...)
-    rows = x.reshape(-1), y.reshape(-1), u.reshape(-1)
-    for x_, y_, u_ in _in_blocks(*rows):
-        np.multiply(x_, x_, out=u_)
-        u_ *= _A * _C
-        u_ += _C
-        u_ *= x_
-        np.tanh(u_, out=u_)
-        u_ += 1
-        np.multiply(x_, 0.5, out=y_)
-        y_ *= u_
+    y, s = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)  # y = x s
+    rows = x.reshape(-1), y.reshape(-1), s.reshape(-1)
+    for x_, y_, s_ in _in_blocks(*rows):
+        np.multiply(x_, x_, out=s_)
+        s_ *= _A * _C
+        s_ += _C
+        s_ *= x_
+        np.tanh(s_, out=s_)
+        s_ *= 0.5
+        s_ += 0.5
+        np.multiply(x_, s_, out=y_)
 
-    def vjp(g):  # g (u / 2 + y (2 - u) c (1 + 3 a x^2))
-        gx, w = np.empty(x.shape, x.dtype), np.empty(min(_BLOCK, x.size), x.dtype)
-        for x_, y_, u_, g_, gx_ in _in_blocks(*rows, g.reshape(-1), gx.reshape(-1)):
-            w_ = w[: len(x_)]
-            np.multiply(x_, x_, out=gx_)
-            gx_ *= 3 * _A * _C
-            gx_ += _C
-            gx_ *= y_
-            np.subtract(2, u_, out=w_)
-            gx_ *= w_
-            np.multiply(u_, 0.5, out=w_)
-            gx_ += w_
+    def vjp(g):  # of x s: s + (y - y s) d, where d = 2 c (1 + 3 a x^2)
+        gx, d = np.empty(x.shape, x.dtype), np.empty(min(_BLOCK, x.size), x.dtype)
+        for x_, y_, s_, g_, gx_ in _in_blocks(*rows, g.reshape(-1), gx.reshape(-1)):
+            d_ = d[: len(x_)]
+            np.multiply(x_, x_, out=d_)
+            d_ *= 6 * _A * _C
+            d_ += 2 * _C
+            np.multiply(y_, s_, out=gx_)
+            np.subtract(y_, gx_, out=gx_)
+            gx_ *= d_
+            gx_ += s_
             gx_ *= g_
         return gx
 

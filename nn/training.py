@@ -26,7 +26,7 @@ from .optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
 
 __all__ = [
     "CHOICES", "DERIVED", "TrainConfig", "Training", "accumulate_gradients", "interrupts",
-    "machine_memory", "mean_loss", "parts_of", "random_batch", "require",
+    "machine_memory", "mean_loss", "parts_of", "random_batch", "require", "sequences_at_once",
 ]  # fmt: skip
 
 
@@ -49,7 +49,8 @@ class TrainConfig:
     """How to train; the defaults are nanoGPT's for a CPU, but for the recipe."""
 
     batch_size: int = 12
-    micro_batch_size: int = 0  # sequences at once, to save memory; 0: the whole batch
+    micro_batch_size: int = 0  # sequences at once, to save memory; 0: some thousand tokens
+    activation_checkpointing: bool = False  # for memory: blocks are computed again in backward
     max_iters: int = 2000
     optimizer: str = "muon"  # for the matrices of the blocks, beside AdamW; or "adamw" for all
     muon_lr: float = 0.02
@@ -88,6 +89,8 @@ class TrainConfig:
 
 DERIVED = {
     "d_ff": "4 * n_embd",
+    "activation_checkpointing": "less memory for more time: backward computes the blocks again",
+    "micro_batch_size": "some 1000 tokens at a time",
     "learning_rate": "of AdamW: 0.004 beside muon, 0.001 alone",
     "min_lr": "learning_rate / 10",
 }
@@ -120,11 +123,23 @@ def accumulate_gradients(
 def parts_of(
     ids: np.ndarray, targets: np.ndarray, rows: int, ignore_index: int = -100
 ) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """A batch in parts of `rows` sequences (0: in one), with the share of targets of each."""
-    rows, total = rows or len(ids), max(1, int((targets != ignore_index).sum()))
+    """A batch in parts of `rows` sequences, with the share of targets of each.
+
+    0 rows are as many as `sequences_at_once` says.
+    """
+    rows = rows or sequences_at_once(*ids.shape)
+    total = max(1, int((targets != ignore_index).sum()))
     for i in range(0, len(ids), rows):
         part = targets[i : i + rows]
         yield ids[i : i + rows], part, float((part != ignore_index).sum() / total)
+
+
+def sequences_at_once(B: int, T: int) -> int:
+    """How many of B sequences of T tokens to work on at a time: of some 1000 tokens.
+
+    More take more memory, fewer take more time.
+    """
+    return -(-B // max(1, B * T // 1024))
 
 
 class Training:
@@ -136,6 +151,7 @@ class Training:
 
     def __init__(self, model: Any, config: TrainConfig):
         self.model, self.config, self.iteration = model, config, 0
+        model.activation_checkpointing = config.activation_checkpointing
         matrices, decayed, others = {1: [], 3: []}, [], []
         for name, p in model.named_parameters():
             if config.optimizer == "muon" and name.startswith("blocks.") and p.ndim == 2:
@@ -270,9 +286,9 @@ def mean_loss(
     n = len(tokens) - 1
     if n < 1:
         raise ValueError(f"a text of {n + 1} tokens has none to predict: two are needed")
-    if batch_size is None:  # 16 MB of logits, or one window
-        batch_size = max(1, (1 << 22) // (window * model.config.vocab_size))
     window = min(window, n)
+    if batch_size is None:
+        batch_size = max(1, 2048 // window)
     stride, total = min(stride, window), 0.0
     begins = np.arange(0, n - window + stride, stride)
     for i in range(0, len(begins), batch_size):

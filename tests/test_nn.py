@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nn
-from autograd import Tensor, check_gradients
+from autograd import Tensor, check_gradients, grad
 from nn import functional as F
 
 RNG = np.random.default_rng
@@ -274,6 +274,47 @@ def test_dropout_in_a_block_acts_in_training_only():
     for drawn in draws:
         assert drawn.shape == (2, 2, 3, 3) and set(np.unique(drawn)) <= {0, 2}
     assert len(draws) == 2 and (draws[0] != draws[1]).any()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_checkpointed_activations_give_the_same_gradients(dropout):
+    blocks, results = [nn.Block(8, 2, 16, RNG(n), dropout=dropout) for n in range(3)], []
+    blocks[1].norm1.weight.requires_grad = False
+    x = Tensor(RNG(1).standard_normal((2, 3, 8), dtype=np.float32), requires_grad=True)
+    parameters = [p for block in blocks for p in block.parameters()]
+    for apply in (lambda block, x: block(x), nn.checkpoint_activations):
+        rng = RNG(5)
+        for module in (m for block in blocks for m in block.modules()):
+            if isinstance(module, nn.Dropout):
+                module.rng = rng
+        y = x
+        for block in blocks:
+            y = apply(block, y)
+        y.backward(RNG(2).standard_normal(y.shape, dtype=np.float32))
+        grads = [p.grad for p in [x, *parameters]]
+        results.append([y.data, rng.random(), *grads])
+        for p in [x, *parameters]:
+            p.grad = None
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sum(a is None for a in results[1]) == 1
+
+
+def test_checkpointed_activations_have_derivatives_of_weights_too():
+    block = nn.Block(4, 2, 8, RNG(0)).to(float)
+    x = Tensor(RNG(1).standard_normal((2, 3, 4)), requires_grad=True)
+    w = block.attention.qkv.weight
+    g = RNG(2).standard_normal(x.shape)
+    seconds = []
+    for y in (block(x), nn.checkpoint_activations(block, x)):
+        gx, gw = grad(y, [x, w], g, create_graph=True)
+        seconds.append(grad((gx * gx).sum() + (gw * gw).sum(), [x, w]))
+    for a, b in zip(*seconds, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-10, atol=1e-12)
+    mask = np.eye(3, dtype=bool)
+    masked = nn.checkpoint_activations(block, x, mask).data
+    np.testing.assert_array_equal(masked, block(x, mask).data)
+    assert (masked != block(x).data).any()
 
 
 @pytest.mark.parametrize(
