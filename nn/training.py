@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import Tensor, no_grad
+from autograd import no_grad
 
 from .layers import Dropout
 from .optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
@@ -161,11 +161,11 @@ class Training:
         groups = [{"params": ps, "split": n} for n, ps in matrices.items()]
         self.muon = Muon(groups, config.muon_lr, weight_decay=config.weight_decay)
         self.parameters = [*decayed, *others, *self.muon.parameters]
-        self.vector = flatten(self.parameters)
-        a, b = (sum(p.size for p in ps) for ps in (decayed, [*decayed, *others]))
+        parts = [_flattened(ps) for ps in (decayed, others, self.muon.parameters)]
+        self.vectors = [vector for part in parts for vector in part]  # all there is to train
         groups = [
-            {"params": [_part(self.vector, 0, a)], "weight_decay": config.weight_decay},
-            {"params": [_part(self.vector, a, b)], "weight_decay": 0.0},
+            {"params": parts[0], "weight_decay": config.weight_decay},
+            {"params": parts[1], "weight_decay": 0.0},
         ]
         self.adamw = AdamW(groups, betas=(0.9, config.beta2))
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
@@ -205,8 +205,9 @@ class Training:
             loss = accumulate_gradients(self.model, ids, targets, c.micro_batch_size, ignore_index)
             for p in self.parameters:
                 if p.grad is None:  # the loss does not depend on it
-                    p.grad_buffer.fill(0)
-            return loss, clip_grad_norm([self.vector], c.grad_clip or math.inf)
+                    p.grad = np.zeros_like(p.data) if p.grad_buffer is None else p.grad_buffer
+                    p.grad.fill(0)
+            return loss, clip_grad_norm(self.vectors, c.grad_clip or math.inf)
 
     def check(self, loss: float, norm: float = 0.0) -> None:
         """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
@@ -248,10 +249,17 @@ class Training:
         self.iteration, self.evaluations = done["iteration"], done["evaluations"]
 
 
-def _part(vector, begin, end):
-    part = Tensor(vector.data[begin:end], requires_grad=True)
-    part.grad = vector.grad[begin:end]
-    return part
+_LARGE = 1 << 20  # entries of a parameter whose gradient is an array of its own
+
+
+def _flattened(parameters):
+    """The parameters, all but the large ones as one vector.
+
+    The gradient of a large one takes the memory that activations have left, and leaves it to those
+    of the next iteration. Its place in a vector would be taken all the time.
+    """
+    small = [p for p in parameters if p.size < _LARGE]
+    return [*([flatten(small)] if small else []), *(p for p in parameters if p.size >= _LARGE)]
 
 
 def _below(prefix, arrays):
