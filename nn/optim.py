@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 
 from autograd import Tensor
 
+from .threads import in_threads, thread_count
+
 __all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine"]
 
-_BLOCK = 32_768  # entries worked on at a time, so that all arrays of a step stay in cache
+_BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
 
 
 def flatten(parameters: Sequence[Tensor]) -> Tensor:
@@ -148,8 +151,14 @@ class AdamW(Optimizer):
         weight_decay = group.get("weight_decay", self.weight_decay if p.ndim >= 2 else 0.0)
         arrays = [np.atleast_1d(a) for a in (p.data, p.grad, mean, square)]
         rows = max(1, _BLOCK * len(arrays[0]) // max(1, p.size))
-        for i in range(0, len(arrays[0]), rows):
-            self._update_block(*(a[i : i + rows] for a in arrays), lr, lr * weight_decay)
+        begins = range(0, len(arrays[0]), rows)
+        threads = min(len(begins), thread_count()) if len(begins) > 1 else 1
+
+        def update(begins):
+            for i in begins:
+                self._update_block(*(a[i : i + rows] for a in arrays), lr, lr * weight_decay)
+
+        in_threads([functools.partial(update, begins[n::threads]) for n in range(threads)])
 
     def _update_block(self, data, grad, mean, square, lr, decay):
         beta1, beta2 = self.betas
