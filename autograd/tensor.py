@@ -518,6 +518,12 @@ def _fit(call, gx, x, g, kind):
             f"the vjp of {call.__name__} gives None for an argument that requires gradients: "
             "return its gradient, or pass that argument as t.data"
         )
+    if callable(gx):
+        raise TypeError(
+            f"the vjp of {call.__name__} gives a function that writes a gradient where derivatives "
+            "of higher order need the gradient itself: return it where g is a Tensor, or name a "
+            "reference, @op(reference=...)"
+        )
     if type(gx) is not kind:
         gx = Tensor(gx) if kind is Tensor else np.asarray(gx)
     shape = gx.shape

@@ -136,6 +136,52 @@ def test_gradients_are_added_to_the_array_that_is_there():
     np.testing.assert_array_equal(buffer, [1, 7, 13, 1, 1])
 
 
+def test_a_gradient_begins_in_its_buffer():
+    buffer, x = np.full(5, np.nan), leaf([1.0, 2.0])
+    x.grad_buffer = buffer[1:3]
+    (x * x * 3 + x).sum().backward()
+    np.testing.assert_array_equal(buffer[1:3], [7, 13])
+    assert x.grad is x.grad_buffer and np.isnan(buffer[[0, 3, 4]]).all()
+    (x * 2).sum().backward()  # grad is there now: it is added to
+    np.testing.assert_array_equal(buffer[1:3], [9, 15])
+    x.grad = None
+    np.testing.assert_array_equal(grad((x * 2).sum(), x)[0].data, [2, 2])
+    np.testing.assert_array_equal(buffer[1:3], [9, 15])
+    x.backward([1.0, 0.0])  # a leaf that is the output itself
+    np.testing.assert_array_equal(buffer[1:3], [1, 0])
+    assert leaf(1.0).grad_buffer is None and (x * 2).grad is None
+
+
+def test_a_vjp_may_write_a_gradient_where_it_belongs():
+    calls = []
+
+    @op
+    def sawtooth(x):
+        def write(out, add):
+            calls.append(add)
+            out[...] = out + 5 if add else 5
+
+        return x * 1, (lambda g: write,)
+
+    x, y = leaf([1.0, 2.0]), leaf([1.0, 2.0])
+    sawtooth(x).backward([1.0, 1.0])
+    np.testing.assert_array_equal(x.grad, [5, 5])
+    sawtooth(x).backward([1.0, 1.0])
+    np.testing.assert_array_equal(x.grad, [10, 10])
+    x.grad, x.grad_buffer = None, np.full(2, np.nan)
+    sawtooth(x).backward([1.0, 1.0])
+    np.testing.assert_array_equal(x.grad_buffer, [5, 5])
+    assert calls == [False, True, False] and x.grad is x.grad_buffer
+    g = np.ones(2)
+    z = (y + 0) * 1
+    dz, dy = grad(sawtooth(z) + z, [z, y], g)  # after what add hands on, which is another's
+    np.testing.assert_array_equal([dz.data, dy.data, g], [[6, 6], [6, 6], [1, 1]])
+    (dy,) = grad(sawtooth(y) + sawtooth(y), y, g)
+    np.testing.assert_array_equal(dy.data, [10, 10])
+    with pytest.raises(TypeError, match="function that writes a gradient where derivatives"):
+        grad(sawtooth(y), y, g, create_graph=True)
+
+
 def test_what_was_added_up_in_place_was_nobody_elses():
     g, x = np.ones(2), leaf([1.0, 2.0])
     y = x * 1

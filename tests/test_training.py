@@ -133,6 +133,49 @@ def test_every_parameter_moves_and_once():
         assert len(training.muon.parameters) == (8 if optimizer == "muon" else 0)
 
 
+def test_large_parameters_are_trained_the_same(monkeypatch):
+    trained = []
+    for large in (1 << 20, 30):  # entries; of the second the tables and matrices have more
+        monkeypatch.setattr(nn.training, "_LARGE", large)
+        training = Training(small(bias=True), TrainConfig(5, max_iters=4, optimizer="adamw"))
+        tinygpt.train(training, lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
+        trained.append(training.model.state_dict())
+        sizes = [vector.size for vector in training.vectors]
+        assert sum(sizes) == sum(p.size for p in training.model.parameters())
+        assert len(sizes) == 2 if large == 1 << 20 else len(sizes) > 5
+    for name, array in trained[0].items():
+        np.testing.assert_allclose(array, trained[1][name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("large", [1 << 20, 1])
+def test_what_the_loss_does_not_depend_on_gets_no_gradient(monkeypatch, large):
+    monkeypatch.setattr(nn.training, "_LARGE", large)
+    model = small(bias=True)
+    model.unused = nn.Linear(3, 3, RNG(0))
+    training = Training(model, TrainConfig(optimizer="adamw", weight_decay=0.0))
+    before = model.unused.weight.data.copy()
+    for _ in range(2):
+        training.step(lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
+    np.testing.assert_array_equal(model.unused.weight.data, before)
+    assert not model.unused.weight.grad.any()
+
+
+def test_sequences_at_once():
+    at_once = nn.training.sequences_at_once
+    assert [at_once(B, T) for B, T in [(12, 64), (8, 256), (64, 256), (1, 9999), (5, 7), (3, 800)]]
+    assert at_once(12, 64) == 12 and at_once(8, 256) == 4 and at_once(1, 9999) == 1
+    assert at_once(64, 256) == 4 and at_once(3, 800) == 2 and at_once(1, 1) == 1
+
+
+def test_checkpointed_activations_train_the_same(tmp_path, text):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    main("train", text, "--out-dir", runs[0], *FLAGS)
+    main("train", text, "--out-dir", runs[1], *FLAGS, "--activation-checkpointing")
+    assert weights(runs[0]) == weights(runs[1])
+    settings = json.loads((runs[1] / "settings.json").read_text())
+    assert settings["training"]["activation_checkpointing"] is True
+
+
 def test_schedules():
     cosine = TrainConfig(max_iters=100, warmup_iters=10, optimizer="adamw")
     constant = replace(cosine, schedule="constant")
