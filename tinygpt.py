@@ -1066,7 +1066,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print(f"\ntinygpt.py: {stop or 'stopped'}", file=sys.stderr)
+        print(f"\ntinygpt.py: {str(stop) or 'stopped'}", file=sys.stderr)
         sys.exit(130)
 
 
