@@ -3,6 +3,7 @@
     python tinygpt.py                                      the five-sentence example
     python tinygpt.py train FILE --out-dir RUN             train on a text
     python tinygpt.py train --out-dir RUN --resume         go on where it stopped
+    python tinygpt.py train FILE --out-dir RUN --procs 4   on four cores
     python tinygpt.py evaluate RUN FILE                    loss and perplexity on a text
     python tinygpt.py plot RUN RUN                         the losses of several runs
     python tinygpt.py generate RUN --prompt "To be"        continue a prompt
@@ -39,6 +40,7 @@ from nn.explain import plot_attention
 from nn.functional import linear, linear_cross_entropy
 from nn.gpt2 import gpt2_config, gpt2_names, gpt2_weights, read_gpt2_config, read_gpt2_weights
 from nn.monitor import Metrics, Progress, duration, figures_of, plot_losses, read_metrics, reading
+from nn.parallel import Team, launch, world
 from nn.sampling import check_sampling, penalize, sample
 from nn.text import (
     END,
@@ -67,7 +69,6 @@ from nn.training import (
     interrupts,
     machine_memory,
     mean_loss,
-    parts_of,
     random_batch,
     require,
     sequences_at_once,
@@ -364,7 +365,7 @@ def train(
             if run and i and due and all(i != before for before, _ in training.evaluations):
                 run.save()  # first, lest the evaluation fails
                 shown["validation"] = f"{run.evaluate(progress):.3f}"
-            if training.finished or interrupted:
+            if training.finished or interrupted or training.stopped:
                 break
             figures = training.step(next_batch, ignore_index)
             losses.append(figures["loss"])
@@ -562,6 +563,7 @@ class Run:
         """Write all that is needed to go on, if it is sound: if a next step could be taken."""
         few = self.validation[: min(64, self.training.model.config.block_size) + 1][None]
         self.training.check(*self.training.gradients(few[:, :-1], few[:, 1:]))
+        self.training.check_replicas()
         self.metrics.sync()
         arrays, header = self.training.state()
         header["settings"] = json.dumps(self.settings)
@@ -575,9 +577,7 @@ class Run:
         model, T = training.model.eval(), training.model.config.block_size
         rng = np.random.default_rng((c.seed, 0, 1))  # not those of an iteration
         batches = [random_batch(self.validation, T, c.batch_size, rng) for _ in range(c.eval_iters)]
-        parts = [part for batch in batches for part in parts_of(*batch, c.micro_batch_size)]
-        loss = sum(model.loss(ids, targets).item() * share for ids, targets, share in parts)
-        loss /= c.eval_iters
+        loss = training.loss(batches)
         training.check(loss)
         best = training.best is None or loss < training.best[1]
         best = best or not (self.directory / "model.safetensors").exists()  # somebody took it
@@ -605,7 +605,7 @@ class Run:
         self._draw_at = time.monotonic() + 20 * (time.monotonic() - started)
 
 
-def run_train(args: argparse.Namespace) -> None:
+def run_train(args: argparse.Namespace, team: Team) -> None:
     """Start a run in --out-dir, or go on with it."""
     directory = Path(args.out_dir)
     state = directory / "state.safetensors"
@@ -615,7 +615,7 @@ def run_train(args: argparse.Namespace) -> None:
     files = text_files(args.files) if args.files else []
     if args.resume and state.exists():
         with locked(directory):
-            _train(_resumed(directory, args, files))
+            _train(_resumed(directory, args, files), team)
         return
     if not files:
         raise ValueError(
@@ -631,12 +631,13 @@ def run_train(args: argparse.Namespace) -> None:
     base = _base(args) if args.init_from else (None, None)
     config = _from_flags(TrainConfig, args)
     _from_flags(GPTConfig, args, vocab_size=1)  # what is wrong is told before anything is made
+    check_procs(config, team)
     text = {"text": digest(files, reading), "kind": args.tokenizer or "char"}
     text["vocab_size"] = args.vocab_size
     if args.init_from:
         text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
     with locked(directory):
-        _train(_started(directory, args, files, text, config, *base))
+        _train(_started(args, team, files, text, config, *base), team)
 
 
 def _base(args):
@@ -654,17 +655,18 @@ def _base(args):
     return model, tokenizer
 
 
-def _started(directory, args, files, text, config, base, tokenizer):
+def _started(args, team, files, text, config, base, tokenizer):
     """A new Run: the text tokenized, the model made."""
+    directory = Path(args.out_dir)
     tokens_dir = args.tokens_dir and str(Path(args.tokens_dir).resolve())
     where = _tokens_at(directory, tokens_dir, text)
     tokenizer, tokens = tokenize(files, where, text, reading, tokenizer)
     model_config = _from_flags(GPTConfig, args, vocab_size=tokenizer.vocab_size)
     if base:
         model_config = replace(base.config, dropout=args.dropout or 0.0)
-    check_memory(model_config, config)
+    check_memory(model_config, config, team)
     settings = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", *sys.argv, *_procs(team)]),
         "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
         "files": [str(path.resolve()) for path in files],
         "text": text,
@@ -770,23 +772,27 @@ def _check_flags(args, settings):
             )
 
 
-def _train(run):
+def _train(run, team):
     """Say what is ahead, train, and say what came out."""
     training, directory = run.training, run.directory
     c, model = training.config, training.model
+    needed = memory_needed(model.config, c, team.size) / 1e6
+    each = f" in each of {team.size} processes" if team.size > 1 else ""
     print(
         f"{len(run.tokens):,} tokens for training, {len(run.validation):,} for validation, "
         f"vocabulary {run.tokenizer.vocab_size:,}\n"
-        f"Model: {count(model):,} parameters; about {memory_needed(model.config, c) / 1e6:,.0f} MB "
-        f"of memory for {c.max_iters - training.iteration:,} iterations",
+        f"Model: {count(model):,} parameters; about {needed:,.0f} MB of memory{each} "
+        f"for {c.max_iters - training.iteration:,} iterations",
         flush=True,
     )
+    _lead(training, team)
     print(f"Expected time: about {duration(_expected_seconds(run))}", flush=True)
     train(training, run.next_batch, run)
     if not training.finished:
         raise KeyboardInterrupt(
             f"stopped after iteration {training.iteration} of {c.max_iters}, all is saved; go on "
             f"with: python tinygpt.py train --out-dir {shlex.quote(str(directory))} --resume"
+            f"{' '.join(['', *_procs(team)])}"
         )
     run.plot()
     best, tokenizer = load(directory)
@@ -801,6 +807,25 @@ def _train(run):
     )
 
 
+def _lead(training, team):
+    """Let the other processes train this, too."""
+    check_procs(training.config, team)
+    team.send((training.model.config, training.config))
+    training.lead(team)
+
+
+def _follow(team):
+    """What the others do: they train what the first one trains, if it trains."""
+    if configs := team.receive():
+        model, config = configs
+        Training(TinyGPT(model, None), config).follow(team)
+
+
+def _procs(team):
+    """The flag that starts as many processes."""
+    return ["--procs", str(team.size)] if team.size > 1 else []
+
+
 def parameter_count(config: GPTConfig) -> int:
     """The number of parameters of a model that is not made yet."""
     c, b = config, config.bias
@@ -812,9 +837,9 @@ def parameter_count(config: GPTConfig) -> int:
     return tables * c.n_embd + blocks + c.norm_first * norm
 
 
-def memory_needed(config: GPTConfig, training: TrainConfig) -> float:
-    """About how many bytes a training takes, from what was measured of several sizes."""
-    c, rows = config, _rows(config, training)
+def memory_needed(config: GPTConfig, training: TrainConfig, procs: int = 1) -> float:
+    """About how many bytes each process takes, from what was measured of several sizes."""
+    c, rows = config, _rows(config, training, procs)
     attention = (2 + 3 * (c.dropout > 0)) * c.n_head * c.block_size  # dropout keeps its masks
     block = 8 * c.n_embd + 3 * c.d_ff + attention
     kept = block + c.n_layer * c.n_embd if training.activation_checkpointing else c.n_layer * block
@@ -822,29 +847,40 @@ def memory_needed(config: GPTConfig, training: TrainConfig) -> float:
     return 4 * (4 * parameter_count(c) + rows * c.block_size * token) + 50e6
 
 
-def _rows(config, training):
-    """How many sequences go through the model at a time."""
-    whole = sequences_at_once(training.batch_size, config.block_size)
-    return min(training.batch_size, training.micro_batch_size or whole)
+def _rows(config, training, procs):
+    """How many sequences go through the model of a process at a time."""
+    share = -(-training.batch_size // procs)
+    return min(share, training.micro_batch_size or sequences_at_once(share, config.block_size))
 
 
-def check_memory(config: GPTConfig, training: TrainConfig) -> None:
+def check_procs(training: TrainConfig, team: Team) -> None:
+    """Raises ValueError if a batch has less than a sequence for each process."""
+    if team.size > training.batch_size:
+        raise ValueError(
+            f"{team.size} processes cannot share a batch of {training.batch_size} sequences: take "
+            f"{training.batch_size} at most, or for a new run a larger --batch-size"
+        )
+
+
+def check_memory(config: GPTConfig, training: TrainConfig, team: Team) -> None:
     """Raises ValueError if the machine does not have the memory for a training."""
-    needed, there = memory_needed(config, training), machine_memory()
+    needed, there = team.here * memory_needed(config, training, team.size), machine_memory()
     if needed > there:
+        where = f" in each of {team.here} processes" if team.here > 1 else ""
+        fewer = ", or fewer processes" if team.here > 1 else ""
         raise ValueError(
             f"a model of {parameter_count(config):,} parameters, {config.block_size} tokens and "
-            f"{_rows(config, training)} sequences at once takes about "
+            f"{_rows(config, training, team.size)} sequences at once{where} takes about "
             f"{needed / 1e9:.1f} GB of memory, this machine has {there / 1e9:.1f} GB: take a "
-            "smaller model, --block-size or --micro-batch-size"
+            f"smaller model, --block-size or --micro-batch-size{fewer}"
         )
 
 
 def _expected_seconds(run):
     """How long the iterations left will take, from one that is tried and thrown away."""
-    training, c = run.training, run.training.config
+    training, c, procs = run.training, run.training.config, run.training.team.size
     ids, targets = run.next_batch(np.random.default_rng(0))
-    rows = _rows(training.model.config, c)
+    rows = min(c.batch_size, procs * _rows(training.model.config, c, procs))
     for _ in range(2):  # the first is slower
         started = time.monotonic()
         training.gradients(ids[:rows], targets[:rows])
@@ -994,6 +1030,8 @@ def parser() -> argparse.ArgumentParser:
         "is for validation")  # fmt: skip
     add("--out-dir", required=True, metavar="RUN", help="the directory for all of the run")
     add("--resume", action="store_true", help="go on with the run in --out-dir, to the same bits")
+    add("--procs", type=int, metavar="N", help="share each batch among N processes, one for each "
+        "core (needs the extra mpi; default 1)")  # fmt: skip
     add("--init-from", metavar="DIR", help="train a model further: a RUN, or a GPT-2 folder")
     add("--preset", choices=PRESETS, help="sizes by name; other flags change them")
     add("--tokenizer", choices=TOKENIZERS, help="(default char)")
@@ -1051,22 +1089,46 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
         sys.stdout.reconfigure(errors="replace")
+    with _exit_codes():
+        team = world()
+    with team, _exit_codes():
+        _follow(team) if team.rank else _command(arguments, team)
+
+
+def _command(arguments, team):
+    """What the command line says."""
+    args = parser().parse_args(arguments)
+    if args.command == "train":
+        if args.procs is not None:
+            launch(args.procs, [__file__, *_without_procs(arguments)])
+        run_train(args, team)
+        return
+    {
+        "evaluate": run_evaluate, "plot": run_plot, "explain": run_explain,
+        "generate": run_generate, None: lambda args: run_example(args.seed),
+    }[args.command](args)  # fmt: skip
+
+
+def _without_procs(arguments):
+    flag = argparse.ArgumentParser(add_help=False)
+    flag.add_argument("--procs")
+    return flag.parse_known_args(arguments)[1]
+
+
+@contextlib.contextmanager
+def _exit_codes():
+    """Errors of the user and of the machine in one line, with exit code 2; Ctrl-C with 130."""
     try:
-        {
-            "train": run_train, "evaluate": run_evaluate, "plot": run_plot,
-            "explain": run_explain, "generate": run_generate,
-            None: lambda args: run_example(args.seed),
-        }[args.command](args)  # fmt: skip
+        yield
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, MemoryError) as error:
         print(f"tinygpt.py: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print(f"\ntinygpt.py: {stop or 'stopped'}", file=sys.stderr)
+        print(f"\ntinygpt.py: {str(stop) or 'stopped'}", file=sys.stderr)
         sys.exit(130)
 
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from autograd import no_grad
 
 from .layers import Dropout
 from .optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
+from .parallel import Team
 
 __all__ = [
     "CHOICES", "DERIVED", "TrainConfig", "Training", "accumulate_gradients", "interrupts",
@@ -106,14 +108,16 @@ def random_batch(
 
 
 def accumulate_gradients(
-    model: Any, ids: np.ndarray, targets: np.ndarray, rows: int = 0, ignore_index: int = -100
-) -> float:
+    model: Any, ids: np.ndarray, targets: np.ndarray, rows: int = 0, ignore_index: int = -100,
+    rank: int = 0, size: int = 1,
+) -> float:  # fmt: skip
     """model.loss(ids, targets), its gradients added up from parts of `rows` sequences.
 
-    A part counts by the tokens it has: the sum is the gradient of the mean over the whole batch.
+    A part counts by the tokens it has: the sum is the gradient of the mean over the whole batch,
+    also the sum over the ranks of `size` processes.
     """
     loss = 0.0
-    for part_ids, part_targets, share in parts_of(ids, targets, rows, ignore_index):
+    for part_ids, part_targets, share in parts_of(ids, targets, rows, ignore_index, rank, size):
         part = model.loss(part_ids, part_targets, ignore_index) * share
         part.backward()
         loss += part.item()
@@ -121,17 +125,21 @@ def accumulate_gradients(
 
 
 def parts_of(
-    ids: np.ndarray, targets: np.ndarray, rows: int, ignore_index: int = -100
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    ids: np.ndarray, targets: np.ndarray, rows: int, ignore_index: int = -100,
+    rank: int = 0, size: int = 1,
+) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:  # fmt: skip
     """A batch in parts of `rows` sequences, with the share of targets of each.
 
-    0 rows are as many as `sequences_at_once` says.
+    0 rows are as many as `sequences_at_once` says. Of `size` processes each has its own part of
+    the batch, of as many sequences as the others or one more.
     """
-    rows = rows or sequences_at_once(*ids.shape)
+    begin, end = len(ids) * rank // size, len(ids) * (rank + 1) // size
+    rows = rows or sequences_at_once(max(1, end - begin), ids.shape[1])
     total = max(1, int((targets != ignore_index).sum()))
-    for i in range(0, len(ids), rows):
-        part = targets[i : i + rows]
-        yield ids[i : i + rows], part, float((part != ignore_index).sum() / total)
+    for i in range(begin, end, rows):
+        part = slice(i, min(end, i + rows))
+        share = float((targets[part] != ignore_index).sum() / total)
+        yield ids[part], targets[part], share
 
 
 def sequences_at_once(B: int, T: int) -> int:
@@ -147,6 +155,9 @@ class Training:
 
     The random numbers of an iteration are drawn from the seed and its number alone: there is no
     random state, and no position in the data, that could be lost.
+
+    Several processes train one model if that of rank 0 calls `lead`, and goes on as if it were
+    alone, while the others `follow`. Each has all of the model, and takes the same steps with it.
     """
 
     def __init__(self, model: Any, config: TrainConfig):
@@ -169,6 +180,7 @@ class Training:
         ]
         self.adamw = AdamW(groups, betas=(0.9, config.beta2))
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
+        self.team, self.stopped = Team(), False  # by a signal that another process has caught
         self._dropouts = [m for m in model.modules() if isinstance(m, Dropout)]
         self._draw_from(np.random.default_rng(config.seed))
         keep_freed_memory()
@@ -178,36 +190,112 @@ class Training:
         for dropout in self._dropouts:
             dropout.rng = rng
 
+    def _rng(self):
+        """The random numbers of an iteration; each rank has its own."""
+        key = (self.team.rank,) if self.team.rank else ()
+        seed = np.random.SeedSequence((self.config.seed, self.iteration), spawn_key=key)
+        return np.random.default_rng(seed)
+
     def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
         """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
+        rng = self._rng()
+        ids, targets = next_batch(rng)
+        self._draw_from(rng)
+        loss, norm = self.team.together(self, "_step", ids, targets, ignore_index)
+        self.check(loss, norm)
+        return {"loss": loss, "learning_rate": self.adamw.lr, "grad_norm": norm}
+
+    def _step(self, ids, targets, ignore_index):
         c = self.config
-        rng = np.random.default_rng((c.seed, self.iteration))
+        if self.team.rank:
+            self._draw_from(self._rng())
         if not self.model.training:
             self.model.train()
-        self._draw_from(rng)
-        loss, norm = self.gradients(*next_batch(rng), ignore_index)
-        self.check(loss, norm)
-        self.adamw.lr = c.rate(self.iteration)
-        self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
-        self.adamw.step()
-        self.muon.step()
-        self.iteration += 1
-        return {"loss": loss, "learning_rate": self.adamw.lr, "grad_norm": norm}
+        loss, norm = self._gradients(ids, targets, ignore_index)
+        if math.isfinite(loss + norm):
+            self.adamw.lr = c.rate(self.iteration)
+            self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
+            self.adamw.step()
+            self.muon.step()
+            self.iteration += 1
+        return loss, norm
 
     def gradients(
         self, ids: np.ndarray, targets: np.ndarray, ignore_index: int = -100
     ) -> tuple[float, float]:
         """Set the gradients of a batch, clipped; returns its loss and their norm before that."""
-        c = self.config
+        return self.team.together(self, "_gradients", ids, targets, ignore_index)
+
+    def _gradients(self, ids, targets, ignore_index):
+        c, team = self.config, self.team
         for p in self.parameters:
             p.grad = None
         with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
-            loss = accumulate_gradients(self.model, ids, targets, c.micro_batch_size, ignore_index)
+            loss = accumulate_gradients(
+                self.model, ids, targets, c.micro_batch_size, ignore_index, team.rank, team.size
+            )
             for p in self.parameters:
                 if p.grad is None:  # the loss does not depend on it
                     p.grad = np.zeros_like(p.data) if p.grad_buffer is None else p.grad_buffer
                     p.grad.fill(0)
-            return loss, clip_grad_norm(self.vectors, c.grad_clip or math.inf)
+            figures = np.array([loss, len(team.caught)])
+            team.sum(figures)
+            for vector in self.vectors:
+                team.sum(vector.grad)
+            self.stopped = bool(figures[1])
+            return float(figures[0]), clip_grad_norm(self.vectors, c.grad_clip or math.inf)
+
+    def loss(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """The mean loss of batches (ids, targets), without dropout."""
+        return self.team.together(self, "_loss", batches)
+
+    @no_grad()
+    def _loss(self, batches):
+        rows, team, total = self.config.micro_batch_size, self.team, 0.0
+        self.model.eval()
+        for batch in batches:
+            for ids, targets, share in parts_of(*batch, rows, rank=team.rank, size=team.size):
+                total += self.model.loss(ids, targets).item() * share
+        figures = np.array(total)
+        team.sum(figures)
+        return float(figures) / len(batches)
+
+    def lead(self, team: Team) -> None:
+        """From here on train with the others of a team; in the process of rank 0."""
+        self.team = team
+        team.together(self, "_copy", self.state()[1])
+
+    def follow(self, team: Team) -> None:
+        """Do what that of rank 0 does with its training, until it is done; in all others."""
+        self.team = team
+        self._draw_from(self._rng())
+        while request := team.receive():
+            name, arguments = request
+            getattr(self, name)(*arguments)
+
+    def _copy(self, header):
+        """Begin with the state of rank 0."""
+        arrays, _ = self.state()
+        for array in arrays.values():
+            self.team.copy(array)
+        self.restore(arrays, header)
+
+    def check_replicas(self) -> None:
+        """Raises ValueError if the weights are not the same bits in all processes."""
+        checksums = self.team.together(self, "_checksums")
+        wrong = [str(rank) for rank, one in enumerate(checksums) if one != checksums[0]]
+        if wrong:
+            raise ValueError(
+                f"after iteration {self.iteration} the weights of process {', '.join(wrong)} are "
+                "not those of process 0, which must not be; what was saved before is untouched. "
+                "Take machines of one kind with the same libraries, and go on by --resume"
+            )
+
+    def _checksums(self):
+        checksum = 0
+        for vector in self.vectors:
+            checksum = zlib.crc32(np.asarray(vector.data, order="C"), checksum)
+        return self.team.gather(checksum)
 
     def check(self, loss: float, norm: float = 0.0) -> None:
         """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""

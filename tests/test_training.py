@@ -309,7 +309,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys
     assert weights(again) == weights(run)
 
 
-def test_a_second_ctrl_c_does_not_wait(whole, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_does_not_wait(whole, tmp_path, monkeypatch, capsys):
     def interrupted(training, *arguments):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -318,6 +318,7 @@ def test_a_second_ctrl_c_does_not_wait(whole, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main("train", whole[0], "--out-dir", tmp_path / "again", *FLAGS)
     assert stop.value.code == 130
+    assert capsys.readouterr().err.endswith("\ntinygpt.py: stopped\n")
 
 
 def test_a_run_that_was_moved_goes_on(whole, copy, tmp_path, monkeypatch):

@@ -1,0 +1,203 @@
+"""Several processes that train one model together: MPI starts them and moves the numbers.
+
+The process of rank 0 leads. It runs the program as if it were alone: it reads, decides, prints and
+writes. What all of them are to do it asks for by `Team.together`. The others follow: they wait for
+such a request, do the same on their part of the batch, and wait again; they need no files. Next to
+read: Training, in training.py.
+
+An error of rank 0 between two requests ends the others without a word. An error while they work
+together leaves some waiting for numbers that never come: then MPI ends them.
+
+mpi4py, the extra `mpi`, is imported only where a launcher such as mpiexec started the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+__all__ = ["Team", "launch", "world"]
+
+
+class Team:
+    """The processes of a communicator of mpi4py's: `size` of them, of which this is number `rank`.
+
+    `here` of them run on this machine. Without a communicator it is this process alone, for which
+    nothing here does anything. As a context it ends all of its processes when one fails.
+    """
+
+    def __init__(self, comm: Any = None):
+        self.rank, self.size, self.here = 0, 1, 1
+        self.caught: list[int] = []  # signals that rank 0 is to be told of
+        self._comm, self._torn = comm, False  # whether others may be waiting for what never comes
+        if comm:
+            from mpi4py import MPI
+
+            self._mpi, self.rank, self.size = MPI, comm.rank, comm.size
+            self.here = comm.Split_type(MPI.COMM_TYPE_SHARED).size
+
+    def together(self, replica: Any, method: str, *arguments: Any) -> Any:
+        """On rank 0: call a method of its replica, and have the others call it of theirs."""
+        self._torn = True
+        self.send((method, arguments))
+        result = getattr(replica, method)(*arguments)
+        self._torn = False
+        return result
+
+    def send(self, message: Any) -> None:
+        """On rank 0: hand a message to the others, who wait for it in `receive`."""
+        if self.size == 1:
+            return
+        before, self._torn = self._torn, True
+        self._comm.Ibarrier().Wait()
+        self._comm.bcast(message)
+        self._torn = before
+
+    def receive(self) -> Any:
+        """On the other ranks: what rank 0 sends next; None when it is done.
+
+        MPI waits by asking without a pause. Here a process sleeps in between, for a tenth of the
+        time that it has waited: rank 0 may be reading or writing for minutes.
+        """
+        ready, started = self._comm.Ibarrier(), time.monotonic()
+        while not ready.Test():
+            time.sleep(min(0.1, (time.monotonic() - started) / 10))
+        return self._comm.bcast(None)
+
+    def sum(self, array: np.ndarray) -> None:
+        """Put the sum of the arrays of all ranks into each of them."""
+        if self.size > 1:
+            with _in_order(array) as numbers:
+                self._comm.Allreduce(self._mpi.IN_PLACE, numbers)
+
+    def copy(self, array: np.ndarray) -> None:
+        """Put the array of rank 0 into those of the others."""
+        if self.size > 1:
+            with _in_order(array) as numbers:
+                self._comm.Bcast(numbers)
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """The values of all ranks, on rank 0."""
+        return self._comm.gather(value) if self.size > 1 else [value]
+
+    def __enter__(self) -> Team:
+        if self.rank:  # when to stop is for rank 0 to decide
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda number, frame: self.caught.append(number))
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self.size == 1:
+            return
+        expected = error is None or (not self.rank and isinstance(error, SystemExit))
+        if self._torn or not expected:
+            self._abort(error)
+        if not self.rank:
+            self.send(None)
+        self._mpi.Finalize()  # else `python -m mpi4py` takes exit code 2 for a crash
+
+    def _abort(self, error):
+        """End all processes, with what this one has to say."""
+        try:
+            if not isinstance(error, SystemExit):
+                traceback.print_exception(error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            time.sleep(1)  # in which mpiexec passes that on: when told to end all, it does not
+        finally:  # whatever happens: else the others wait for ever
+            self._comm.Abort(getattr(error, "code", None) or 1)
+
+
+@contextlib.contextmanager
+def _in_order(array):
+    """An array as MPI sees it: one number after the other, however they lie in memory."""
+    numbers = np.asarray(array, order="C")
+    yield numbers
+    if numbers is not array:
+        array[...] = numbers
+
+
+# ---------------------------------------------------------------- starting
+
+# What launchers tell the processes they start: MPICH's and Intel's, Open MPI's, Slurm's.
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+_RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_INSTALL = 'pip install -e ".[mpi]" brings both'
+
+
+def _told(names):
+    return max(int(os.environ.get(name, 0)) for name in names)
+
+
+def world() -> Team:
+    """The processes that a launcher, such as mpiexec, started with this one, or this one alone.
+
+    Raises ValueError if they cannot work together, in the first of them: the others exit with 2.
+    """
+    size = _told(_SIZES)
+    if size < 2:
+        return Team()
+    try:
+        import mpi4py
+
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # no mpi4py, or no library of MPI
+        reason = str(error).splitlines()[0]
+        _refuse(f"started by mpiexec, this needs mpi4py and an MPI library ({reason}): {_INSTALL}")
+    library, environment = MPI.get_vendor()[0], os.environ.keys()
+    foreign = "OMPI_COMM_WORLD_SIZE" in environment and "PMI_SIZE" not in environment
+    foreign = foreign and library != "Open MPI"  # under its launcher others end the process
+    if not (foreign or MPI.Is_initialized()):
+        MPI.Init_thread()
+    if foreign or MPI.COMM_WORLD.size != size:
+        _refuse(
+            f"the launcher of another MPI than {library}, which mpi4py uses, started these {size} "
+            f"processes, each of which finds itself alone: take {_mpiexec() or 'its own mpiexec'}"
+        )
+    return Team(MPI.COMM_WORLD)
+
+
+def _refuse(message) -> NoReturn:
+    """ValueError in the first process, so that it is told once."""
+    if _told(_RANKS):
+        sys.exit(2)
+    raise ValueError(message)
+
+
+def launch(count: int, command: Sequence[str]) -> None:
+    """Go on as `count` processes of `python command` on this machine, one BLAS thread each.
+
+    This process becomes their mpiexec: exit code and signals are its own. One process needs none
+    of this, and the function returns. Raises ValueError if it cannot be done.
+    """
+    if count < 1:
+        raise ValueError(f"--procs must be at least 1, got {count}")
+    if _told(_SIZES) > 1:
+        raise ValueError("--procs starts mpiexec, and mpiexec started this: leave one of them out")
+    if count == 1:
+        return
+    if not importlib.util.find_spec("mpi4py"):
+        raise ValueError(f"--procs needs mpi4py and mpiexec, there is no mpi4py: {_INSTALL}")
+    if not (mpiexec := _mpiexec()):
+        raise ValueError(f"--procs needs mpi4py and mpiexec, there is no mpiexec: {_INSTALL}")
+    environment = {**dict.fromkeys(_THREADS, "1"), **os.environ}
+    os.execve(mpiexec, [mpiexec, "-n", str(count), sys.executable, *command], environment)
+
+
+def _mpiexec():
+    """The mpiexec of this Python's MPI, or else the first one on the PATH."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    return str(beside) if beside.exists() else shutil.which("mpiexec")
