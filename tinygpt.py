@@ -72,6 +72,7 @@ from nn.training import (
     random_batch,
     require,
     sequences_at_once,
+    threads_for,
 )
 
 __all__ = [
@@ -844,7 +845,10 @@ def memory_needed(config: GPTConfig, training: TrainConfig, procs: int = 1) -> f
     block = 8 * c.n_embd + 3 * c.d_ff + attention
     kept = block + c.n_layer * c.n_embd if training.activation_checkpointing else c.n_layer * block
     token = kept + 2 * c.vocab_size
-    return 4 * (4 * parameter_count(c) + rows * c.block_size * token) + 50e6
+    parameters = parameter_count(c)
+    threads = threads_for(parameters, training.batch_size // procs, c.block_size)
+    copies = 3 + (threads if procs == 1 else 1)  # weights, two moments, and gradients
+    return 4 * (copies * parameters + rows * c.block_size * token) + 50e6
 
 
 def _rows(config, training, procs):

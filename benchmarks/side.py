@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import itertools
 import json
 import math
@@ -21,9 +20,9 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,10 +46,10 @@ class Side:
 
     def __init__(self, name: str, job: dict, threads: int, processes: int = 1):
         command = [sys.executable, __file__, name, json.dumps(job)]
-        if processes > 1:  # without -m mpi4py, one that fails lets the others wait for ever
+        if processes > 1:
             beside = Path(sys.executable).with_name("mpiexec")
             mpiexec = str(beside) if beside.exists() else "mpiexec"
-            command[1:1] = ["-m", "mpi4py"]
+            command[1:1] = ["-m", "mpi4py"]  # if one fails, the others do not wait for ever
             command = [mpiexec, "-n", str(processes), *command]
         names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
         self.process = subprocess.Popen(
@@ -119,7 +118,10 @@ def batches(job: dict) -> list:
 
 
 class Clock:
-    """The milliseconds that functions took since the last `reset`, by name."""
+    """The milliseconds that functions took in this thread since the last `reset`, by name."""
+
+    def __init__(self):
+        self.reset()
 
     def reset(self) -> None:
         self.spent = {"forward": 0.0, "backward": 0.0}
@@ -129,7 +131,8 @@ class Clock:
         def wrapper(*args, **kwargs):
             started = time.perf_counter()
             result = function(*args, **kwargs)
-            self.spent[name] += (time.perf_counter() - started) * 1e3
+            if threading.current_thread() is threading.main_thread():
+                self.spent[name] += (time.perf_counter() - started) * 1e3
             return result
 
         return wrapper
@@ -138,12 +141,15 @@ class Clock:
 # ---------------------------------------------------------------- the sides
 
 
-def tinygpt(job: dict, clock: Clock, comm: Any):
-    """Training.step, as a user's training calls it, and the number of parameters."""
+def tinygpt(job: dict, clock: Clock):
+    """Training.step, as a user's training calls it, the number of parameters, and the processes."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from autograd import Tensor
+    from nn.parallel import world
     from tinygpt import GPTConfig, TinyGPT, TrainConfig, Training
 
+    TinyGPT.loss = clock.timed("forward", TinyGPT.loss)
+    Tensor.backward = clock.timed("backward", Tensor.backward)
     model = TinyGPT(GPTConfig(**job["model"]), None)
     named = dict(model.named_parameters())
     model.load_state_dict({name: first_weights(name, p.shape) for name, p in named.items()})
@@ -151,20 +157,20 @@ def tinygpt(job: dict, clock: Clock, comm: Any):
         batch_size=job["batch"], optimizer="adamw", learning_rate=LR, schedule="constant",
         warmup_iters=0, beta2=BETAS[1], weight_decay=WEIGHT_DECAY, grad_clip=CLIP,
     )  # fmt: skip
-    if comm and "comm" not in inspect.signature(Training).parameters:
-        raise NotImplementedError("Training takes no communicator yet")
-    training = Training(model, config, comm) if comm else Training(model, config)
-    model.loss = clock.timed("forward", model.loss)
-    Tensor.backward = clock.timed("backward", Tensor.backward)
+    training, team = Training(model, config), world()
+    if team.rank:
+        training.follow(team)
+        return None, 0, team
+    training.lead(team)
     pairs = itertools.cycle(batches(job))
 
     def step():
         return training.step(lambda rng: next(pairs))["loss"]
 
-    return step, sum(p.size for p in named.values())
+    return step, sum(p.size for p in named.values()), team
 
 
-def pytorch(job: dict, clock: Clock, comm: Any, compiled: bool = False):
+def pytorch(job: dict, clock: Clock, compiled: bool = False):
     """The same step in PyTorch, eager or compiled."""
     import torch
     from pytorch_gpt import GPT, adamw
@@ -184,10 +190,10 @@ def pytorch(job: dict, clock: Clock, comm: Any, compiled: bool = False):
         optimizer.step()
         return loss.item()
 
-    return step, sum(p.numel() for p in model.parameters())
+    return step, sum(p.numel() for p in model.parameters()), None
 
 
-def floor(job: dict, clock: Clock, comm: Any):
+def floor(job: dict, clock: Clock):
     """The matrix products of a step alone, through NumPy and into arrays that are there already.
 
     Forward and backward of all linear layers, the head and attention. A step can come below only
@@ -221,7 +227,7 @@ def floor(job: dict, clock: Clock, comm: Any):
             np.matmul(x, y, out=out)
         return 0.0
 
-    return step, 0
+    return step, 0, None
 
 
 SIDES = {
@@ -232,22 +238,6 @@ SIDES = {
 }
 
 # ---------------------------------------------------------------- the process
-
-
-def counts(comm: Any) -> Iterator[int]:
-    """How many steps to make, time after time: as standard input says, which rank 0 alone has.
-
-    The others look now and then: to wait in a receive would keep a core busy.
-    """
-    if comm and comm.rank:
-        while True:
-            while not comm.iprobe(source=0):
-                time.sleep(0.001)
-            yield comm.recv(source=0)
-    for line in itertools.chain(sys.stdin, ["0"]):
-        for rank in range(1, comm.size if comm else 1):
-            comm.send(int(line), rank)
-        yield int(line)
 
 
 def measured(step, clock: Clock) -> list[float]:
@@ -262,26 +252,23 @@ def measured(step, clock: Clock) -> list[float]:
 
 def main():
     name, job = sys.argv[1], json.loads(sys.argv[2])
-    comm = None
-    if "mpi4py" in sys.modules:  # it was started by `python -m mpi4py`
-        from mpi4py import MPI
-
-        comm = MPI.COMM_WORLD
-
-    def answer(value):
-        if not (comm and comm.rank):
-            print(ANSWER, json.dumps(value), flush=True)
-
     clock = Clock()
-    step, parameters = SIDES[name](job, clock, comm)
-    answer(parameters)
-    for count in counts(comm):
-        if count == 0:
-            break
-        answer([measured(step, clock) for _ in range(count)])
+    step, parameters, team = SIDES[name](job, clock)
+    if step:  # not in the other processes of a team, which have followed the first until its end
+        print(ANSWER, json.dumps(parameters), flush=True)
+        for count in map(int, itertools.chain(sys.stdin, ["0"])):
+            if count == 0:
+                break
+            step()  # is not counted: caches are cold, and threads and processes asleep
+            print(ANSWER, json.dumps([measured(step, clock) for _ in range(count)]), flush=True)
     # In KiB. Linux counts from the peak of the process that started this one, which is small.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    answer(sum(comm.gather(peak) or []) if comm else peak)
+    peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
+    if team and team.size > 1:
+        if step:
+            team.send(None)
+        peaks = team.gather(peaks[0])
+    if step:
+        print(ANSWER, json.dumps(sum(peaks)), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ The loop around it is in ../tinygpt.py. B sequences, T positions.
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import json
 import math
 import os
@@ -25,10 +27,12 @@ from autograd import no_grad
 from .layers import Dropout
 from .optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
 from .parallel import Team
+from .threads import in_threads, thread_count
 
 __all__ = [
     "CHOICES", "DERIVED", "TrainConfig", "Training", "accumulate_gradients", "interrupts",
     "machine_memory", "mean_loss", "parts_of", "random_batch", "require", "sequences_at_once",
+    "threads_for",
 ]  # fmt: skip
 
 
@@ -150,6 +154,20 @@ def sequences_at_once(B: int, T: int) -> int:
     return -(-B // max(1, B * T // 1024))
 
 
+_THREAD_TOKENS = 256  # of a batch, at least, for each thread
+_THREAD_WEIGHTS = 1 << 25  # of a model, at most: each thread has gradients of its own
+
+
+def threads_for(parameters: int, B: int, T: int) -> int:
+    """How many threads are to share a batch of B sequences, each with a single one for BLAS.
+
+    A large model, or a single sequence, is left to the threads of BLAS.
+    """
+    if parameters > _THREAD_WEIGHTS:
+        return 1
+    return max(1, min(thread_count(), B, B * T // _THREAD_TOKENS))
+
+
 class Training:
     """A model in training: all that its next iteration depends on, and what came before.
 
@@ -181,34 +199,43 @@ class Training:
         self.adamw = AdamW(groups, betas=(0.9, config.beta2))
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
         self.team, self.stopped = Team(), False  # by a signal that another process has caught
-        self._dropouts = [m for m in model.modules() if isinstance(m, Dropout)]
-        self._draw_from(np.random.default_rng(config.seed))
+        self._replicas = [_Replica(model)]  # one for each thread, the first is the model itself
+        self._replicas[0].draw_from(np.random.default_rng(config.seed))
         keep_freed_memory()
 
-    def _draw_from(self, rng):
-        """Let all dropout draw from rng: a model that was loaded has none of its own."""
-        for dropout in self._dropouts:
-            dropout.rng = rng
-
-    def _rng(self):
-        """The random numbers of an iteration; each rank has its own."""
-        key = (self.team.rank,) if self.team.rank else ()
+    def _rng(self, thread=0):
+        """The random numbers of an iteration; each rank and each thread has its own."""
+        key = (self.team.rank, thread) if thread else (self.team.rank,) if self.team.rank else ()
         seed = np.random.SeedSequence((self.config.seed, self.iteration), spawn_key=key)
         return np.random.default_rng(seed)
+
+    def _threads(self, ids):
+        """The replicas that are to share a batch, and how many sequences each takes at a time."""
+        c, share, T = self.config, -(-len(ids) // self.team.size), ids.shape[1]
+        threads = threads_for(sum(v.size for v in self.vectors), share, T)
+        while len(self._replicas) < threads:
+            self._replicas.append(_Replica(_copied(self.model)))
+            self._replicas[-1].draw_from(self._rng(len(self._replicas) - 1))
+        for replica in self._replicas:
+            if replica.model.training != self.model.training:
+                replica.model.train(self.model.training)
+        rows = c.micro_batch_size or sequences_at_once(share, T)
+        return self._replicas[:threads], -(-rows // threads)
 
     def step(self, next_batch: Callable, ignore_index: int = -100) -> dict[str, float]:
         """One iteration on next_batch(rng), a pair (ids, targets); returns its figures."""
         rng = self._rng()
         ids, targets = next_batch(rng)
-        self._draw_from(rng)
+        self._replicas[0].draw_from(rng)
         loss, norm = self.team.together(self, "_step", ids, targets, ignore_index)
         self.check(loss, norm)
         return {"loss": loss, "learning_rate": self.adamw.lr, "grad_norm": norm}
 
     def _step(self, ids, targets, ignore_index):
         c = self.config
-        if self.team.rank:
-            self._draw_from(self._rng())
+        for thread, replica in enumerate(self._replicas):
+            if thread or self.team.rank:
+                replica.draw_from(self._rng(thread))
         if not self.model.training:
             self.model.train()
         loss, norm = self._gradients(ids, targets, ignore_index)
@@ -227,23 +254,30 @@ class Training:
         return self.team.together(self, "_gradients", ids, targets, ignore_index)
 
     def _gradients(self, ids, targets, ignore_index):
-        c, team = self.config, self.team
+        team, (replicas, rows) = self.team, self._threads(ids)
+
+        def share(n):
+            with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
+                return replicas[n].gradients(
+                    ids, targets, rows, ignore_index,
+                    team.rank * len(replicas) + n, team.size * len(replicas),
+                )  # fmt: skip
+
+        losses = in_threads([functools.partial(share, n) for n in range(len(replicas))])
+        for replica in replicas[1:]:
+            replica.add_to(replicas[0])
         for p in self.parameters:
-            p.grad = None
-        with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
-            loss = accumulate_gradients(
-                self.model, ids, targets, c.micro_batch_size, ignore_index, team.rank, team.size
-            )
-            for p in self.parameters:
-                if p.grad is None:  # the loss does not depend on it
-                    p.grad = np.zeros_like(p.data) if p.grad_buffer is None else p.grad_buffer
-                    p.grad.fill(0)
-            figures = np.array([loss, len(team.caught)])
-            team.sum(figures)
-            for vector in self.vectors:
-                team.sum(vector.grad)
-            self.stopped = bool(figures[1])
-            return float(figures[0]), clip_grad_norm(self.vectors, c.grad_clip or math.inf)
+            if p.grad is None:  # the loss does not depend on it
+                p.grad = np.zeros_like(p.data) if p.grad_buffer is None else p.grad_buffer
+                p.grad.fill(0)
+        figures = np.array([sum(losses), len(team.caught)])
+        team.sum(figures)
+        for vector in self.vectors:
+            team.sum(vector.grad)
+        self.stopped = bool(figures[1])
+        with np.errstate(all="ignore"):
+            norm = clip_grad_norm(self.vectors, self.config.grad_clip or math.inf)
+        return float(figures[0]), norm
 
     def loss(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """The mean loss of batches (ids, targets), without dropout."""
@@ -268,7 +302,7 @@ class Training:
     def follow(self, team: Team) -> None:
         """Do what that of rank 0 does with its training, until it is done; in all others."""
         self.team = team
-        self._draw_from(self._rng())
+        self._replicas[0].draw_from(self._rng())
         while request := team.receive():
             name, arguments = request
             getattr(self, name)(*arguments)
@@ -335,6 +369,41 @@ class Training:
         self.muon.load_state_dict(_below("muon.", arrays))
         done = json.loads(header["done"])
         self.iteration, self.evaluations = done["iteration"], done["evaluations"]
+
+
+class _Replica:
+    """A model for one thread: its own, or a copy of the same weights with gradients of its own."""
+
+    def __init__(self, model):
+        self.model, self.parameters = model, model.parameters()
+        self._dropouts = [m for m in model.modules() if isinstance(m, Dropout)]
+
+    def draw_from(self, rng):
+        """Let all dropout draw from rng: a model that was loaded has none of its own."""
+        for dropout in self._dropouts:
+            dropout.rng = rng
+
+    def gradients(self, ids, targets, rows, ignore_index, rank, size):
+        """Set those of a share of the batch; returns what it adds to the loss."""
+        for p in self.parameters:
+            p.grad = None
+        return accumulate_gradients(self.model, ids, targets, rows, ignore_index, rank, size)
+
+    def add_to(self, other):
+        for p, q in zip(self.parameters, other.parameters, strict=True):
+            if q.grad is None:
+                q.grad = p.grad
+            elif p.grad is not None:
+                q.grad += p.grad
+
+
+def _copied(model):
+    """A copy of a model whose parameters have the same arrays, and no gradients."""
+    parameters = model.parameters()
+    known = {id(p.data): p.data for p in parameters}
+    known |= {id(p.grad): None for p in parameters}
+    known |= {id(p.grad_buffer): None for p in parameters}
+    return copy.deepcopy(model, known)
 
 
 _LARGE = 1 << 20  # entries of a parameter whose gradient is an array of its own
