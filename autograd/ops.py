@@ -399,17 +399,16 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
     given = [a for a in (x, weight, bias) if a is not None]
     C, dtype = x.shape[-1], np.result_type(*given)
     rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
-    n, y = np.empty(rows.shape, dtype), np.empty(rows.shape, dtype)
-    scale = np.empty((len(rows), 1), dtype)
+    y, scale = np.empty(rows.shape, dtype), np.empty((len(rows), 1), dtype)
     average = np.full(C, 1 / (C or 1), dtype)  # a product with it is the mean, and takes less time
     w = np.ones(C, dtype) if weight is None else weight
     step = _BLOCK // (C or 1) or 1
     blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
     for b in blocks:
-        np.subtract(rows[b], (rows[b] @ average)[:, None], out=n[b])
-        scale[b, 0] = 1 / np.sqrt(np.vecdot(n[b], n[b]) / (C or 1) + eps)
-        n[b] *= scale[b]
-        np.multiply(n[b], w, out=y[b])
+        n = np.subtract(rows[b], (rows[b] @ average)[:, None])
+        scale[b, 0] = 1 / np.sqrt(np.vecdot(n, n) / (C or 1) + eps)
+        n *= scale[b]
+        np.multiply(n, w, out=y[b])
         if bias is not None:
             y[b] += bias
 
@@ -417,11 +416,13 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
         g, gx = g.reshape(rows.shape), np.empty(rows.shape, dtype)
         gw, gb = np.zeros(C, dtype), np.zeros(C, dtype)
         for b in blocks:
-            t, ones = g[b] * n[b], np.ones(len(n[b]), dtype)
+            n = np.subtract(rows[b], (rows[b] @ average)[:, None])  # again, rather than kept
+            n *= scale[b]
+            t, ones = g[b] * n, np.ones(len(n), dtype)
             gw += ones @ t
             gb += ones @ g[b]
             along, shift = t @ (w * average), g[b] @ (w * average)
-            np.multiply(n[b], along[:, None], out=t)
+            np.multiply(n, along[:, None], out=t)
             t += shift[:, None]
             np.multiply(g[b], w, out=gx[b])
             gx[b] -= t

@@ -77,13 +77,17 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         self.steps += 1
-        state = iter(self._state)
+        state, updates = iter(self._state), []
         for group in self.groups:
             lr = self.lr * group.get("lr_scale", 1.0)
             for p in group["params"]:
                 moments = next(state)
                 if p.grad is not None:
-                    self._update(p, lr, group, *moments)
+                    updates.append(functools.partial(self._update, p, lr, group, *moments))
+        self._run(updates)
+
+    def _run(self, updates):
+        _each(updates)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """{name: array} of all that a later step depends on: moments, and the steps taken."""
@@ -134,7 +138,7 @@ class AdamW(Optimizer):
     Weight Decay Regularization, arXiv:1711.05101.
     """
 
-    _moments = ("mean", "square")
+    _moments = ("sum", "squares")  # decayed sums of gradients and of their squares
 
     def __init__(
         self,
@@ -147,9 +151,9 @@ class AdamW(Optimizer):
         super().__init__(parameters, lr)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
 
-    def _update(self, p, lr, group, mean, square):
+    def _update(self, p, lr, group, *moments):
         weight_decay = group.get("weight_decay", self.weight_decay if p.ndim >= 2 else 0.0)
-        arrays = [np.atleast_1d(a) for a in (p.data, p.grad, mean, square)]
+        arrays = [np.atleast_1d(a) for a in (p.data, p.grad, *moments)]
         rows = max(1, _BLOCK * len(arrays[0]) // max(1, p.size))
         begins = range(0, len(arrays[0]), rows)
         threads = min(len(begins), thread_count()) if len(begins) > 1 else 1
@@ -160,20 +164,19 @@ class AdamW(Optimizer):
 
         in_threads([functools.partial(update, begins[n::threads]) for n in range(threads)])
 
-    def _update_block(self, data, grad, mean, square, lr, decay):
-        beta1, beta2 = self.betas
-        bias1, bias2 = 1 - beta1**self.steps, math.sqrt(1 - beta2**self.steps)
-        t = np.subtract(grad, mean)
-        t *= 1 - beta1
-        mean += t
-        np.multiply(grad, grad, out=t)
-        t *= 1 - beta2
-        square *= beta2
-        square += t
-        np.sqrt(square, out=t)
-        t += self.eps * bias2
-        np.divide(mean, t, out=t)  # mean / bias1 over sqrt(square) / bias2 + eps, but for a factor
-        t *= lr * bias2 / bias1
+    def _update_block(self, data, grad, sum, squares, lr, decay):
+        # What these sums are divided by for a mean: the weights of the steps so far.
+        weight, weights = ((1 - beta**self.steps) / (1 - beta) for beta in self.betas)
+        root = math.sqrt(weights)
+        sum *= self.betas[0]
+        sum += grad
+        t = grad * grad
+        squares *= self.betas[1]
+        squares += t
+        np.sqrt(squares, out=t)
+        t += self.eps * root
+        np.divide(sum, t, out=t)  # sum / weight over sqrt(squares) / root + eps, but for a factor
+        t *= lr * root / weight
         if decay:
             data *= 1 - decay
         data -= t
@@ -203,6 +206,10 @@ class Muon(Optimizer):
         if wrong := [p.shape for p in self.parameters if p.ndim != 2]:
             raise ValueError(f"Muon moves matrices, got a parameter of shape {wrong[0]}: use AdamW")
 
+    def _run(self, updates):
+        n = max(1, min(len(updates), thread_count()))
+        in_threads([functools.partial(_each, updates[i::n]) for i in range(n)])
+
     def _update(self, p, lr, group, mean):
         mean *= self.momentum
         mean += (1 - self.momentum) * p.grad
@@ -211,6 +218,11 @@ class Muon(Optimizer):
         scale = math.sqrt(max(1, parts[0].shape[1] / parts[0].shape[0]))
         p.data *= 1 - lr * group.get("weight_decay", self.weight_decay)
         p.data -= lr * scale * np.concatenate([orthogonalize(part) for part in parts], axis=1)
+
+
+def _each(tasks):
+    for task in tasks:
+        task()
 
 
 def orthogonalize(x: np.ndarray) -> np.ndarray:
@@ -239,7 +251,8 @@ def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
     """Scale all gradients so that their common norm is at most max_norm; returns it as it was."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     rows = [g.reshape(-1) for g in gradients]
-    parts = [g[i : i + _BLOCK] for g in rows for i in range(0, len(g), _BLOCK)]
+    step = 8 * _BLOCK
+    parts = [g[i : i + step] for g in rows for i in range(0, len(g), step)]
     total = math.sqrt(sum(float(np.dot(part, part)) for part in parts))
     if total > max_norm:
         for g in gradients:

@@ -504,6 +504,7 @@ def keep_freed_memory() -> None:
         c = ctypes.CDLL(None)
         c.mallopt(-1, -1)  # M_TRIM_THRESHOLD, never
         c.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large array
+        c.mallopt(-8, 1)  # M_ARENA_MAX: threads share what is kept
 
 
 def machine_memory() -> float:
