@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nn
-from autograd import Tensor, check_gradients, grad
+from autograd import Tensor, check_gradients, grad, layer_norm
 from nn import functional as F
 
 RNG = np.random.default_rng
@@ -213,6 +213,41 @@ def test_a_mask_may_be_a_list():
     x = Tensor(RNG(0).standard_normal((2, 2)))
     y = F.attention(x, x, x, mask=[[True, False], [True, True]])
     np.testing.assert_array_equal(y.data, F.attention(x, x, x, causal=True).data)
+
+
+@pytest.mark.parametrize(
+    ("call", "shapes", "logits"),
+    [
+        (lambda x: F.causal_attention(x, 3), [(2, 150, 18)], None),
+        (lambda x: F.causal_attention(30 * x, 1), [(150, 6)], None),  # exp needs the maximum
+        (lambda x: F.causal_attention(x, 2, dropout_mask=RNG(7).random((3, 2, 70, 70)) > 0.3),
+         [(3, 70, 12)], None),
+        (F.gelu, [(3, 70_001)], None),
+        (layer_norm, [(2, 9, 9000), (9000,), (9000,)], None),
+        (layer_norm, [(9, 9000)], None),
+        (lambda x, w: F.linear_cross_entropy(x, w, np.arange(40) % 7), [(40, 3), (9, 3)], 100),
+    ],
+)  # fmt: skip
+def test_kernels_do_what_their_plain_twins_do(call, shapes, logits, monkeypatch):
+    """In blocks of the real sizes, and several of them."""
+    if logits:
+        monkeypatch.setattr(F, "_LOGITS", logits)
+    xs = [Tensor(RNG(n).standard_normal(s), requires_grad=True) for n, s in enumerate(shapes)]
+    y = call(*xs)
+    node = y
+    while node._op.traceable is node._op.__wrapped__:  # the kernel may be behind a product
+        node = node._args[0]
+    value, _ = node._op.traceable(*(getattr(x, "data", x) for x in node._args), **node._kwargs)
+    np.testing.assert_allclose(node.data, value, rtol=1e-9, atol=1e-12)
+    g = RNG(9).standard_normal(y.shape)
+    twins = grad(y, xs, g, create_graph=True)  # by the plain twin
+    for a, b in zip(grad(y, xs, g), twins, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-8, atol=1e-10)
+
+
+def test_a_loss_for_the_weights_of_the_head_alone():
+    x, w = Tensor(RNG(0).standard_normal((5, 3))), RNG(1).standard_normal((4, 3))
+    check_gradients(lambda w: F.linear_cross_entropy(x, w, [0, 1, 2, 3, -100]), w)
 
 
 def test_cross_entropy_of_nothing_is_zero():

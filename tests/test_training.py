@@ -16,7 +16,7 @@ import pytest
 
 import nn.training
 import tinygpt
-from autograd import grad, no_grad
+from autograd import Tensor, grad, no_grad
 from nn.checkpoint import load_arrays, locked
 from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, Training
 
@@ -158,6 +158,80 @@ def test_what_the_loss_does_not_depend_on_gets_no_gradient(monkeypatch, large):
         training.step(lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
     np.testing.assert_array_equal(model.unused.weight.data, before)
     assert not model.unused.weight.grad.any()
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Small models and batches are shared among three threads, too."""
+    monkeypatch.setattr(nn.training, "thread_count", lambda: 3)
+    monkeypatch.setattr(nn.training, "_THREAD_TOKENS", 1)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_threads_share_a_batch(rows, threads):
+    model = small().to(np.float64)
+    model.unused = Tensor([1.0], requires_grad=True)
+    ids = RNG(1).integers(0, 11, (7, 9))
+    targets = np.where(RNG(2).random((7, 8)) < 0.4, -100, ids[:, 1:])
+    targets[3] = -100
+    loss = model.loss(ids[:, :-1], targets)
+    expected = grad(loss, [p for p in model.parameters() if p is not model.unused])
+    training = Training(model, TrainConfig(7, rows, grad_clip=0))
+    for _ in range(2):  # the second time with what the first has left
+        total, _ = training.gradients(ids[:, :-1], targets)
+        assert total == pytest.approx(loss.item(), rel=1e-13)
+        got = [p.grad for p in model.parameters() if p is not model.unused]
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, b.data, rtol=1e-12, atol=1e-14)
+        assert not model.unused.grad.any()
+    copies = [replica.model for replica in training._replicas]
+    assert len(copies) == 3 and copies[0] is model
+    for copy in copies[1:]:
+        for p, q in zip(model.parameters(), copy.parameters(), strict=True):
+            assert p.data is q.data and p is not q
+
+
+def test_threads_train_in_one_way_only(threads):
+    runs = []
+    for _ in range(2):
+        model = small(dropout=0.3)
+        training = Training(model, TrainConfig(6, max_iters=5))
+        model.eval()
+        training.gradients(*tinygpt.random_batch(np.arange(99) % 11, 8, 6, RNG(0)))
+        losses = tinygpt.train(
+            training, lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 6, rng)
+        )
+        runs.append([losses, *model.state_dict().values()])
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_dropout_differs_from_thread_to_thread_and_only_in_training(threads, monkeypatch):
+    model = small(dropout=0.5).to(np.float64)
+    training = Training(model, TrainConfig(3, optimizer="adamw"))
+    ids = np.tile(RNG(1).integers(0, 11, 9), (3, 1))  # the same sequence for each thread
+    losses, original = [], nn.training.accumulate_gradients
+    monkeypatch.setattr(
+        nn.training, "accumulate_gradients",
+        lambda *args: losses.append(original(*args)) or losses[-1],
+    )  # fmt: skip
+    for mode, different in ((model.train, 3), (model.eval, 1), (model.train, 3)):
+        mode()
+        losses.clear()
+        training.gradients(ids[:, :-1], ids[:, 1:])
+        assert len(losses) == 3 and len(set(losses)) == different
+
+
+def test_who_has_threads(monkeypatch):
+    monkeypatch.setattr(nn.training, "thread_count", lambda: 4)
+    of = nn.training.threads_for
+    assert [of(10**6, 12, 64), of(10**6, 5, 8), of(10**8, 12, 64), of(10**6, 1, 4096)] == [
+        3,
+        1,
+        1,
+        1,
+    ]
+    assert of(10**6, 2, 512) == 2 and of(10**6, 64, 256) == 4
 
 
 def test_sequences_at_once():
