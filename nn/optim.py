@@ -74,8 +74,11 @@ class Optimizer:
         for p in self.parameters:
             p.grad = None
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, rank: int = 0, size: int = 1) -> None:
+        """Update every parameter that has a gradient.
+
+        Of `size` processes each may do a part: every size-th parameter, from number `rank` on.
+        """
         self.steps += 1
         state, updates = iter(self._state), []
         for group in self.groups:
@@ -84,7 +87,7 @@ class Optimizer:
                 moments = next(state)
                 if p.grad is not None:
                     updates.append(functools.partial(self._update, p, lr, group, *moments))
-        self._run(updates)
+        self._run(updates[rank::size])
 
     def _run(self, updates):
         _each(updates)

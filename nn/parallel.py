@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -81,11 +81,16 @@ class Team:
             with _in_order(array) as numbers:
                 self._comm.Allreduce(self._mpi.IN_PLACE, numbers)
 
-    def copy(self, array: np.ndarray) -> None:
-        """Put the array of rank 0 into those of the others."""
+    def copy(self, array: np.ndarray, root: int = 0) -> None:
+        """Put the array of rank `root` into those of the others."""
         if self.size > 1:
             with _in_order(array) as numbers:
-                self._comm.Bcast(numbers)
+                self._comm.Bcast(numbers, root)
+
+    def exchange(self, arrays: Iterable[np.ndarray]) -> None:
+        """Copy the first from rank 0, the second from rank 1, and so on, around."""
+        for number, array in enumerate(arrays):
+            self.copy(array, number % self.size)
 
     def gather(self, value: Any) -> list[Any] | None:
         """The values of all ranks, on rank 0."""

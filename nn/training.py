@@ -199,6 +199,7 @@ class Training:
         self.adamw = AdamW(groups, betas=(0.9, config.beta2))
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
         self.team, self.stopped = Team(), False  # by a signal that another process has caught
+        self._scattered = False  # whether each process knows the moments of its part alone
         self._replicas = [_Replica(model)]  # one for each thread, the first is the model itself
         self._replicas[0].draw_from(np.random.default_rng(config.seed))
         keep_freed_memory()
@@ -243,7 +244,9 @@ class Training:
             self.adamw.lr = c.rate(self.iteration)
             self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
             self.adamw.step()
-            self.muon.step()
+            self.muon.step(self.team.rank, self.team.size)  # takes long: each does a part
+            self.team.exchange(p.data for p in self.muon.parameters)
+            self._scattered = self.team.size > 1
             self.iteration += 1
         return loss, norm
 
@@ -356,11 +359,19 @@ class Training:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Arrays, and strings, from which `restore` goes on to the same bits."""
+        if self._scattered:
+            self.team.together(self, "_gather_moments")
         arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         arrays |= {f"adamw.{k}": v for k, v in self.adamw.state_dict().items()}
         arrays |= {f"muon.{k}": v for k, v in self.muon.state_dict().items()}
         done = {"iteration": self.iteration, "evaluations": self.evaluations}
         return arrays, {"done": json.dumps(done)}
+
+    def _gather_moments(self):
+        moments = self.muon.state_dict()
+        del moments["steps"]
+        self.team.exchange(moments.values())
+        self._scattered = False
 
     def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
         """Go on from a state()."""
