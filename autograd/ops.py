@@ -397,7 +397,9 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
     Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
     """
     given = [a for a in (x, weight, bias) if a is not None]
-    C, dtype = x.shape[-1], np.result_type(*given)
+    C, dtype = x.shape[-1], np.result_type(*given, 0.0)
+    if dtype == np.float16:  # sums of squares overflow
+        return _plain_layer_norm(x, weight, bias, eps)
     rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
     y, scale = np.empty(rows.shape, dtype), np.empty((len(rows), 1), dtype)
     average = np.full(C, 1 / (C or 1), dtype)  # a product with it is the mean, and takes less time

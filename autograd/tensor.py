@@ -84,16 +84,15 @@ class Tensor:
     def backward(self, gradient: Any = None) -> None:
         """Add d self / d leaf, weighted with `gradient`, to the `grad` of every leaf.
 
-        A `grad` that is there is added to in place, as the walk goes. `gradient` has the shape of
-        the tensor and may be left out for a single number, where it is 1. The graph is freed on
-        the way: a second call raises ValueError.
+        A `grad` that is there is added to in place, as the walk goes: it must not be an array that
+        the graph uses. `gradient` has the shape of the tensor and may be left out for a single
+        number, where it is 1. The graph is freed on the way: a second call raises ValueError.
         """
         gradients, leaves = _walk(self, gradient, create_graph=False, leaves=True)
         for leaf in leaves:
-            if leaf.grad is None:
-                g = gradients[id(leaf)]
-                # a copy, for g may be shared with another leaf or the caller
-                leaf.grad = g if id(leaf) in gradients.owned else np.array(g)
+            g = gradients[id(leaf)]
+            # a copy, for g may be shared with another leaf or the caller
+            leaf.grad = g if id(leaf) in gradients.owned else np.array(g)
 
     # NumPy's functions and operators on Tensors run the op of the same name.
 
@@ -230,7 +229,7 @@ def op(function: Callable | None = None, *, reference: Callable | None = None) -
         value, vjp = result
         out = new(Tensor)
         out.data = value if type(value) is ndarray else np.asarray(value)
-        out.grad = None
+        out.grad = out.grad_buffer = None
         recording = requires_grad and _mode.recording
         if recording:
             if out.data.dtype.kind != "f":
@@ -348,7 +347,11 @@ def _walk(
     """
     nodes = _collect(output)
     gradients = _Sums([x for x in nodes if x._op is None] if leaves else [])
-    gradients.add(output, _seed(output, gradient, create_graph))
+    seed = _seed(output, gradient, create_graph)
+    begun = gradients.owned if gradient is not None else ()
+    if any(np.may_share_memory(seed, gradients[i]) for i in begun):
+        seed = np.array(seed)  # it is a gradient that will be added to
+    gradients.add(output, seed)
     kept, wanted = {}, {id(x) for x in inputs}
     step = _trace_node if create_graph else _pull_node
     if type(_mode.recording) is not bool:
@@ -371,8 +374,9 @@ class _Sums(dict):
         self.empty = {}  # arrays in which a sum shall begin
         for x in leaves:
             if x.grad is not None:
-                self[id(x)] = x.grad
-                self.owned.add(id(x))
+                self[id(x)] = np.asarray(x.grad)
+                if type(x.grad) is ndarray and x.grad.flags.writeable and x.grad.dtype == x.dtype:
+                    self.owned.add(id(x))
             elif x.grad_buffer is not None:
                 self.empty[id(x)] = x.grad_buffer
 

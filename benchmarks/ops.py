@@ -54,6 +54,26 @@ def embedding(V, *shape):
     return lambda w: F.embedding(w, ids), lambda w: TF.embedding(there, w)
 
 
+def linear_cross_entropy(V, *shape):
+    targets = RNG.integers(V, size=shape)
+    there = torch.tensor(targets)
+    return (
+        lambda x, w: F.linear_cross_entropy(x, w, targets),
+        lambda x, w: TF.cross_entropy(x @ w.T, there),
+    )
+
+
+def causal_attention(n_head):
+    """Of q, k and v side by side, (B, T, 3C)."""
+
+    def theirs(qkv):
+        q, k, v = (x.unflatten(-1, (n_head, -1)).transpose(1, 2) for x in qkv.chunk(3, -1))
+        y = TF.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return y.transpose(1, 2).flatten(2)
+
+    return lambda qkv: F.causal_attention(qkv, n_head), theirs
+
+
 LINEAR = F.linear, lambda x, w: TF.linear(x, w.T)
 MATMUL = operator.matmul, operator.matmul
 ADD = operator.add, operator.add
@@ -64,14 +84,15 @@ ATTENTION = (
     partial(TF.scaled_dot_product_attention, is_causal=True),
 )
 GETITEM = (operator.itemgetter((slice(None), slice(16, 48), slice(32, None))),) * 2
-HEADS, WIDE = (12, 4, 64, 32), (1, 12, 256, 64)
+HEADS = (12, 4, 64, 32)
 CASES = [  # what is printed, the op here, the op in PyTorch, the shapes of its arguments
     ("linear", *LINEAR, (12, 64, 128), (128, 512)),
     ("linear", *LINEAR, (1, 256, 768), (768, 3072)),
     ("matmul", *MATMUL, (512, 512), (512, 512)),
     ("matmul", *MATMUL, HEADS, (12, 4, 32, 64)),
     ("attention", *ATTENTION, HEADS, HEADS, HEADS),
-    ("attention", *ATTENTION, WIDE, WIDE, WIDE),
+    ("causal_attention", *causal_attention(4), (12, 64, 384)),
+    ("causal_attention", *causal_attention(12), (1, 256, 2304)),
     ("layer_norm", *LAYER_NORM, (12, 64, 128), (128,), (128,)),
     ("layer_norm", *LAYER_NORM, (1, 256, 768), (768,), (768,)),
     ("gelu", *GELU, (12, 64, 512)),
@@ -80,6 +101,7 @@ CASES = [  # what is printed, the op here, the op in PyTorch, the shapes of its 
     ("softmax", autograd.softmax, partial(TF.softmax, dim=-1), (12, 4, 64, 64)),
     ("cross_entropy", *cross_entropy(65, 768), (768, 65)),
     ("cross_entropy", *cross_entropy(50257, 256), (256, 50257)),
+    ("linear_cross_entropy", *linear_cross_entropy(50257, 256), (256, 768), (50257, 768)),
     ("embedding", *embedding(65, 12, 64), (65, 128)),
     ("embedding", *embedding(50257, 1, 256), (50257, 768)),
     ("add", *ADD, (12, 64, 128), (12, 64, 128)),

@@ -15,7 +15,7 @@ if not hasattr(autograd, "check_gradients"):  # PyPI has another package of this
 from . import functional
 from .layers import Dropout, Embedding, LayerNorm, Linear
 from .module import Module
-from .optim import SGD, AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
+from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
 from .transformer import (
     Block,
     FeedForward,
@@ -28,5 +28,5 @@ from .transformer import (
 __all__ = [
     "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm",
     "Linear", "Module", "MultiHeadAttention", "Muon", "checkpoint_activations", "clip_grad_norm",
-    "flatten", "functional", "sinusoidal_positions", "warmup_cosine",
+    "functional", "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip

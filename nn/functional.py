@@ -80,7 +80,8 @@ def _plain_gelu_tanh(x):
 
 @op(reference=_plain_gelu_tanh)
 def _gelu_tanh(x):
-    y, s = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)  # y = x s
+    dtype = np.result_type(x, 0.0)
+    y, s = np.empty(x.shape, dtype), np.empty(x.shape, dtype)  # y = x s
     rows = x.reshape(-1), y.reshape(-1), s.reshape(-1)
     for x_, y_, s_ in _in_blocks(*rows):
         np.multiply(x_, x_, out=s_)
@@ -93,7 +94,7 @@ def _gelu_tanh(x):
         np.multiply(x_, s_, out=y_)
 
     def vjp(g):  # of x s: s + (y - y s) d, where d = 2 c (1 + 3 a x^2)
-        gx, d = np.empty(x.shape, x.dtype), np.empty(min(_BLOCK, x.size), x.dtype)
+        gx, d = np.empty(x.shape, dtype), np.empty(min(_BLOCK, x.size), dtype)
         for x_, y_, s_, g_, gx_ in _in_blocks(*rows, g.reshape(-1), gx.reshape(-1)):
             d_ = d[: len(x_)]
             np.multiply(x_, x_, out=d_)
@@ -274,8 +275,10 @@ def _dropped(mask, shape, dtype):
 
 def _bounded(q, k, scale):
     """Whether all exp(q k scale), and sums of them, are far from overflow: |q k| <= |q| |k|."""
-    largest = math.sqrt(np.vecdot(q, q).max(initial=0) * np.vecdot(k, k).max(initial=0))
-    return largest * abs(scale) < math.log(np.finfo(q.dtype).max) / 2
+    if q.dtype == np.float16:
+        return False
+    longest, other = (math.sqrt(np.vecdot(x, x).max(initial=0)) for x in (q, k))
+    return longest * other * abs(scale) < math.log(np.finfo(q.dtype).max) / 2
 
 
 def _exponentials(scores, first, shift):
@@ -301,7 +304,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
     """
     rows, picks = _rows(logits), np.ravel(targets)
     kept = picks != ignore_index
-    _check_targets(logits.shape, np.shape(targets), picks[kept])
+    _check_targets("cross_entropy", logits.shape, np.shape(targets), picks[kept])
     n = max(int(np.count_nonzero(kept)), 1)
     z = rows - rows.max(axis=-1, keepdims=True)
     e = np.exp(z)
@@ -339,35 +342,24 @@ def linear_cross_entropy(x, weight, targets, ignore_index=-100):
     """
     rows, picks, V = _rows(x), np.ravel(targets), len(weight)
     kept = picks != ignore_index
-    _check_targets((*x.shape[:-1], V), np.shape(targets), picks[kept])
-    n, picks = max(int(np.count_nonzero(kept)), 1), np.where(kept, picks, 0)
+    _check_targets("linear_cross_entropy", (*x.shape[:-1], V), np.shape(targets), picks[kept])
+    shares = kept / max(int(np.count_nonzero(kept)), 1)  # of each row in the mean
+    picks = np.where(kept, picks, 0)
     step = max(1, _LOGITS // max(1, V))
     blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
-
-    def loss_and_slope(b):
-        """The sum of some rows' losses over n, and its gradient for their logits, (b, V)."""
-        at = np.arange(len(picks[b])), picks[b]
-        z = rows[b] @ weight.T
-        z -= z.max(axis=-1, keepdims=True)
-        losses = -z[at]
-        np.exp(z, out=z)
-        sums = z.sum(axis=-1)
-        losses += np.log(sums)
-        z *= (kept[b] / (n * sums)).astype(z.dtype)[:, None]
-        z[at] -= (kept[b] / n).astype(z.dtype)
-        return losses[kept[b]].sum() / n, z
-
-    loss = 0.0
+    loss, z = 0.0, None
     for b in blocks:
-        part, z = loss_and_slope(b)
+        z = None  # before there is another
+        part, z = _loss_and_slope(rows[b] @ weight.T, picks[b], shares[b])
         loss += part
+    z = z if len(blocks) == 1 else None
 
     def vjp(g):
-        if len(blocks) == 1:
+        if z is not None:
             return (z @ weight).reshape(x.shape) * g, _product(z.T, rows * g)
         gx, gw = np.empty(rows.shape, x.dtype), np.zeros(weight.shape, weight.dtype)
         for b in blocks:
-            _, slope = loss_and_slope(b)
+            _, slope = _loss_and_slope(rows[b] @ weight.T, picks[b], shares[b])
             np.matmul(slope, weight, out=gx[b])
             gw += slope.T @ rows[b]
         return gx.reshape(x.shape) * g, gw * g
@@ -375,14 +367,28 @@ def linear_cross_entropy(x, weight, targets, ignore_index=-100):
     return np.asarray(loss, x.dtype), vjp
 
 
-def _check_targets(logits_shape, shape, picks):
+def _loss_and_slope(z, picks, shares):
+    """The sum of shares * losses of logits z (N, V), which become its gradient."""
+    at = np.arange(len(picks)), picks
+    z -= z.max(axis=-1, keepdims=True)
+    losses = -z[at]
+    np.exp(z, out=z)
+    sums = z.sum(axis=-1)
+    losses += np.log(sums)
+    z *= (shares / sums).astype(z.dtype)[:, None]
+    z[at] -= shares.astype(z.dtype)
+    kept = shares > 0  # the others may be infinite
+    return (losses[kept] * shares[kept]).sum(), z
+
+
+def _check_targets(name, logits_shape, shape, picks):
     if shape != logits_shape[:-1] or picks.dtype.kind not in "iu":
         raise ValueError(
-            f"cross_entropy: logits of shape {logits_shape} need integer targets of shape "
+            f"{name}: logits of shape {logits_shape} need integer targets of shape "
             f"{logits_shape[:-1]}, got shape {shape}, dtype {picks.dtype}"
         )
     if picks.size and not 0 <= picks.min() <= picks.max() < logits_shape[-1]:
         raise IndexError(
-            f"cross_entropy: targets go from {picks.min()} to {picks.max()}, the logits have "
+            f"{name}: targets go from {picks.min()} to {picks.max()}, the logits have "
             f"classes 0 to {logits_shape[-1] - 1}; set ignore_index to leave targets out"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +24,8 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
 
     What is done to the vector at once is done to each of them: an optimizer, clip_grad_norm and a
     sum over processes then run through one array. Between two steps set the `grad` of each
-    parameter to None: backward begins anew, in the same place. Its part of `vector.grad` is old
-    where a parameter has got none.
+    parameter, and not that of the vector, to None: backward begins anew, in the same place. Where a
+    parameter has got no gradient, its part of `vector.grad` is old: fill it with 0.
 
     >>> w, b = Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.zeros(2), requires_grad=True)
     >>> vector = flatten([w, b])
@@ -80,14 +81,13 @@ class Optimizer:
         Of `size` processes each may do a part: every size-th parameter, from number `rank` on.
         """
         self.steps += 1
-        state, updates = iter(self._state), []
+        numbers, updates = itertools.count(), []
         for group in self.groups:
             lr = self.lr * group.get("lr_scale", 1.0)
-            for p in group["params"]:
-                moments = next(state)
-                if p.grad is not None:
-                    updates.append(functools.partial(self._update, p, lr, group, *moments))
-        self._run(updates[rank::size])
+            for p, n in zip(group["params"], numbers):  # noqa: B905  # numbers have no end
+                if p.grad is not None and n % size == rank:
+                    updates.append(functools.partial(self._update, p, lr, group, *self._state[n]))
+        self._run(updates)
 
     def _run(self, updates):
         _each(updates)

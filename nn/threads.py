@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,7 +32,11 @@ def thread_count() -> int:
 def _pool():
     from concurrent.futures import ThreadPoolExecutor
 
-    return ThreadPoolExecutor(thread_count())
+    return ThreadPoolExecutor(max(1, thread_count() - 1))
+
+
+if hasattr(os, "register_at_fork"):  # the threads of a pool do not come along
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def in_threads(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -45,6 +50,15 @@ def in_threads(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
         try:
             result = first()
         finally:
-            for future in futures:
-                future.exception()  # waits
+            _wait(futures)
     return [result, *(future.result() for future in futures)]
+
+
+def _wait(futures):
+    """Until all have ended, after Ctrl-C too: they write to arrays that others will use."""
+    try:
+        for future in futures:
+            future.exception()
+    except BaseException:
+        _wait(futures)
+        raise

@@ -174,6 +174,9 @@ class Training:
     The random numbers of an iteration are drawn from the seed and its number alone: there is no
     random state, and no position in the data, that could be lost.
 
+    Threads share a batch by copies of the model that have its weights (what else a model keeps is
+    then each copy's own). Weights that do not require gradients are left as they are.
+
     Several processes train one model if that of rank 0 calls `lead`, and goes on as if it were
     alone, while the others `follow`. Each has all of the model, and takes the same steps with it.
     """
@@ -182,7 +185,8 @@ class Training:
         self.model, self.config, self.iteration = model, config, 0
         model.activation_checkpointing = config.activation_checkpointing
         matrices, decayed, others = {1: [], 3: []}, [], []
-        for name, p in model.named_parameters():
+        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        for name, p in trained:
             if config.optimizer == "muon" and name.startswith("blocks.") and p.ndim == 2:
                 matrices[3 if name.endswith("qkv.weight") else 1].append(p)
             else:
@@ -192,6 +196,7 @@ class Training:
         self.parameters = [*decayed, *others, *self.muon.parameters]
         parts = [_flattened(ps) for ps in (decayed, others, self.muon.parameters)]
         self.vectors = [vector for part in parts for vector in part]  # all there is to train
+        self._arrays = [p.data for p in self.parameters]
         groups = [
             {"params": parts[0], "weight_decay": config.weight_decay},
             {"params": parts[1], "weight_decay": 0.0},
@@ -201,6 +206,7 @@ class Training:
         self.team, self.stopped = Team(), False  # by a signal that another process has caught
         self._scattered = False  # whether each process knows the moments of its part alone
         self._replicas = [_Replica(model)]  # one for each thread, the first is the model itself
+        self._most_threads = math.inf
         self._replicas[0].draw_from(np.random.default_rng(config.seed))
         keep_freed_memory()
 
@@ -214,8 +220,13 @@ class Training:
         """The replicas that are to share a batch, and how many sequences each takes at a time."""
         c, share, T = self.config, -(-len(ids) // self.team.size), ids.shape[1]
         threads = threads_for(sum(v.size for v in self.vectors), share, T)
+        threads = min(threads, self._most_threads)
         while len(self._replicas) < threads:
-            self._replicas.append(_Replica(_copied(self.model)))
+            try:
+                self._replicas.append(_Replica(_copied(self.model)))
+            except TypeError:  # it holds what cannot be copied, such as an open file
+                threads = self._most_threads = 1
+                break
             self._replicas[-1].draw_from(self._rng(len(self._replicas) - 1))
         for replica in self._replicas:
             if replica.model.training != self.model.training:
@@ -258,6 +269,7 @@ class Training:
 
     def _gradients(self, ids, targets, ignore_index):
         team, (replicas, rows) = self.team, self._threads(ids)
+        self._check_arrays()
 
         def share(n):
             with np.errstate(all="ignore"):  # what overflows is seen in the loss, or in the norm
@@ -267,12 +279,12 @@ class Training:
                 )  # fmt: skip
 
         losses = in_threads([functools.partial(share, n) for n in range(len(replicas))])
-        for replica in replicas[1:]:
-            replica.add_to(replicas[0])
         for p in self.parameters:
-            if p.grad is None:  # the loss does not depend on it
+            if p.grad is None:  # the loss, or the share of this thread, does not depend on it
                 p.grad = np.zeros_like(p.data) if p.grad_buffer is None else p.grad_buffer
                 p.grad.fill(0)
+        for replica in replicas[1:]:
+            replica.add_to(replicas[0])
         figures = np.array([sum(losses), len(team.caught)])
         team.sum(figures)
         for vector in self.vectors:
@@ -281,6 +293,14 @@ class Training:
         with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.vectors, self.config.grad_clip or math.inf)
         return float(figures[0]), norm
+
+    def _check_arrays(self):
+        if any(p.data is not a for p, a in zip(self.parameters, self._arrays, strict=True)):
+            raise ValueError(
+                "the weights of the model were replaced since Training was made (by .to(), by "
+                "loading with assign=True, or by another Training), and would not be trained: make "
+                "Training after that"
+            )
 
     def loss(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """The mean loss of batches (ids, targets), without dropout."""
@@ -402,9 +422,7 @@ class _Replica:
 
     def add_to(self, other):
         for p, q in zip(self.parameters, other.parameters, strict=True):
-            if q.grad is None:
-                q.grad = p.grad
-            elif p.grad is not None:
+            if p.grad is not None and q.grad is not None:  # q may have been frozen since
                 q.grad += p.grad
 
 

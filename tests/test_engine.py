@@ -152,6 +152,30 @@ def test_a_gradient_begins_in_its_buffer():
     assert leaf(1.0).grad_buffer is None and (x * 2).grad is None
 
 
+def test_a_result_can_be_made_a_leaf():
+    w = Tensor(np.ones(3)) * 0.5
+    w.requires_grad = True
+    (w * w).sum().backward()
+    np.testing.assert_array_equal(w.grad, [1, 1, 1])
+    assert (leaf(1.0) * 2).grad_buffer is None
+
+
+def test_a_gradient_can_be_used_and_replaced():
+    x = leaf([1.0, 1.0])
+    x.grad = np.ones(2)
+    y = x + x
+    y.backward(x.grad)  # which is added to meanwhile
+    np.testing.assert_array_equal(x.grad, [3, 3])
+    z = leaf(1.0)
+    for first in (np.float64(0.5), [0.5][0], np.array(0.5, np.float32)):
+        z.grad = first
+        (z * 2 + z).backward()
+        assert z.grad == 3.5 and type(z.grad) is np.ndarray
+    x.grad = np.broadcast_to(1.0, 2)  # cannot be written to
+    (x * 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, [3, 3])
+
+
 def test_a_vjp_may_write_a_gradient_where_it_belongs():
     calls = []
 

@@ -245,6 +245,18 @@ def test_kernels_do_what_their_plain_twins_do(call, shapes, logits, monkeypatch)
         np.testing.assert_allclose(a.data, b.data, rtol=1e-8, atol=1e-10)
 
 
+def test_kernels_take_integers_and_half_precision():
+    np.testing.assert_allclose(
+        layer_norm(Tensor([[1, 2, 4]])).data, [[-1.069, -0.267, 1.336]], 1e-3
+    )
+    np.testing.assert_allclose(F.gelu(Tensor([0, 1])).data, [0, 0.8412], 1e-4)
+    x = 12 * RNG(0).standard_normal((2, 768)).astype(np.float16)
+    expected = layer_norm(Tensor(x.astype(float))).data
+    np.testing.assert_allclose(layer_norm(Tensor(x)).data, expected, atol=0.01)
+    q = np.full((512, 3 * 2), 1.9, dtype=np.float16)
+    np.testing.assert_allclose(F.causal_attention(Tensor(q), 1).data, 1.9, rtol=0.01)
+
+
 def test_a_loss_for_the_weights_of_the_head_alone():
     x, w = Tensor(RNG(0).standard_normal((5, 3))), RNG(1).standard_normal((4, 3))
     check_gradients(lambda w: F.linear_cross_entropy(x, w, [0, 1, 2, 3, -100]), w)
@@ -309,6 +321,24 @@ def test_dropout_in_a_block_acts_in_training_only():
     for drawn in draws:
         assert drawn.shape == (2, 2, 3, 3) and set(np.unique(drawn)) <= {0, 2}
     assert len(draws) == 2 and (draws[0] != draws[1]).any()
+
+
+def test_what_cannot_be_checkpointed():
+    block, x = nn.Block(4, 2, 8, RNG(0)), Tensor(np.ones((3, 4)))
+    for wrong in ((Tensor([1, 2]),), (x, Tensor(np.ones(4), requires_grad=True))):
+        with pytest.raises(TypeError, match="checkpoint_activations: x must be floating-point"):
+            nn.checkpoint_activations(block, *wrong)
+
+
+def test_checkpointed_activations_of_higher_order_have_the_same_dropout():
+    block = nn.FeedForward(4, 8, RNG(0), dropout=0.5).to(float)
+    x = Tensor(RNG(1).standard_normal((3, 4)), requires_grad=True)
+    y = nn.checkpoint_activations(block, x)
+    after = block.dropout.rng.bit_generator.state
+    (traced,) = grad(y, x, np.ones((3, 4)), create_graph=True)
+    (raw,) = grad(y, x, np.ones((3, 4)))
+    np.testing.assert_allclose(traced.data, raw.data)
+    assert block.dropout.rng.bit_generator.state == after
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])

@@ -1,7 +1,9 @@
 """Threads: nn/threads.py."""
 
+import os
 import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -43,6 +45,34 @@ def test_matrix_products_have_one_thread_meanwhile():
     inside = in_threads([threads, threads])[0]
     assert set(inside) <= {1} and threads() == before
     assert in_threads([threads])[0] == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_process_has_threads_of_its_own():
+    in_threads([int, int])
+    if not (child := os.fork()):
+        os._exit(in_threads([lambda: 3, lambda: 4])[1])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+
+
+def test_ctrl_c_waits_for_all(monkeypatch):
+    ended = []
+
+    def slow():
+        time.sleep(0.1)
+        ended.append(1)
+
+    class Interrupted(Future):
+        def exception(self, timeout=None):
+            if not ended:
+                time.sleep(0.02)
+                raise KeyboardInterrupt
+            return super().exception(timeout)
+
+    monkeypatch.setattr("concurrent.futures.thread._base.Future", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_threads([int, slow])
+    assert ended == [1]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

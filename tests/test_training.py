@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -232,6 +233,61 @@ def test_who_has_threads(monkeypatch):
         1,
     ]
     assert of(10**6, 2, 512) == 2 and of(10**6, 64, 256) == 4
+
+
+def test_frozen_weights_stay_and_constants_do_no_harm():
+    for optimizer in ("adamw", "muon"):
+        model = small(bias=True)
+        model.counter, frozen = Tensor([1, 2]), model.blocks[0].attention.qkv.weight
+        frozen.requires_grad = False
+        before = model.state_dict() | {}
+        before = {name: array.copy() for name, array in before.items()}
+        training = Training(model, TrainConfig(optimizer=optimizer))
+        training.step(lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
+        same = {n for n, a in model.state_dict().items() if (a == before[n]).all()}
+        assert same == {"counter", "blocks.0.attention.qkv.weight"}
+
+
+def test_a_thread_whose_share_does_not_use_a_parameter(threads):
+    model = small()
+    used = model.position_embedding.weight  # of positions that the first sequence leaves out
+
+    def loss(ids, targets, ignore_index=-100, original=model.loss):
+        return (model.blocks[0].norm1.weight * 0).sum() if ids[0, 0] == 0 else used.sum()
+
+    training = Training(model, TrainConfig(2, grad_clip=0))
+    for replica in training._threads(np.zeros((2, 8), int))[0]:
+        p = replica.model.position_embedding.weight
+        replica.model.loss = lambda ids, targets, ignore_index=-100, p=p: (
+            (p * 0.0 if ids[0, 0] else p[:0]).sum() + (p.sum() if ids[0, 0] else 0.0)
+        )
+    ids = np.array([[0] * 8, [1] * 8])
+    training.gradients(ids, ids)
+    np.testing.assert_array_equal(used.grad, 0.5)
+    assert np.shares_memory(used.grad, training.vectors[0].grad)
+
+
+@pytest.mark.parametrize("replace_weights", [
+    lambda model: model.to(np.float64),
+    lambda model: model.load_state_dict(model.state_dict() | {
+        "norm.weight": np.ones(8, np.float32)}, assign=True),
+    lambda model: Training(model, TrainConfig()),
+])  # fmt: skip
+def test_weights_that_are_replaced_are_noticed(replace_weights):
+    model = small()
+    training = Training(model, TrainConfig())
+    replace_weights(model)
+    with pytest.raises(ValueError, match="weights of the model were replaced since Training"):
+        training.step(lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 5, rng))
+
+
+def test_a_model_that_cannot_be_copied_has_one_thread(threads):
+    model = small()
+    with open(os.devnull) as model.file:
+        training = Training(model, TrainConfig(6))
+        for _ in range(2):
+            training.step(lambda rng: tinygpt.random_batch(np.arange(99) % 11, 8, 6, rng))
+    assert len(training._replicas) == 1
 
 
 def test_sequences_at_once():
