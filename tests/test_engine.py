@@ -170,7 +170,7 @@ def test_a_gradient_can_be_used_and_replaced():
     for first in (np.float64(0.5), [0.5][0], np.array(0.5, np.float32)):
         z.grad = first
         (z * 2 + z).backward()
-        assert z.grad == 3.5 and type(z.grad) is np.ndarray
+        assert z.grad == 3.5 and type(z.grad) is np.ndarray and z.grad.dtype == float
     x.grad = np.broadcast_to(1.0, 2)  # cannot be written to
     (x * 2).sum().backward()
     np.testing.assert_array_equal(x.grad, [3, 3])

@@ -171,6 +171,12 @@ MESSAGES = {
         lambda: F.cross_entropy(leaf(1, 2), [0.0]), ValueError, "got shape .* float64"),
     "targets outside of the classes": (
         lambda: F.cross_entropy(leaf(1, 2), [2]), IndexError, "classes 0 to 1; set ignore_index"),
+    "targets of a head outside of the classes": (
+        lambda: F.linear_cross_entropy(leaf(1, 3), leaf(2, 3), [2]), IndexError,
+        "^linear_cross_entropy: targets go from 2 to 2"),
+    "targets of a head of another shape": (
+        lambda: F.linear_cross_entropy(leaf(1, 3), leaf(2, 3), [0, 1]), ValueError,
+        r"^linear_cross_entropy: logits of shape \(1, 2\) need .* \(1,\), got shape \(2,\)"),
     "dropout of everything": (
         lambda: F.dropout(leaf(2), 1.0, np.random.default_rng(0)), ValueError, "below 1, got 1.0"),
     "another gelu": (

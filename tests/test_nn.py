@@ -257,6 +257,42 @@ def test_kernels_take_integers_and_half_precision():
     np.testing.assert_allclose(F.causal_attention(Tensor(q), 1).data, 1.9, rtol=0.01)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scores_are_bounded_by_lengths(dtype):
+    limit = math.log(np.finfo(dtype).max) / 2
+    q, k = np.zeros((2, 3, 4), dtype), np.zeros((2, 3, 4), dtype)
+    assert F._bounded(q, k, 9.0)
+    q[1, 2, :2], k[0, 1, 3] = [3, 4], 7  # of lengths 5 and 7
+    for share, bounded in ((0.999, True), (1.001, False)):
+        assert F._bounded(q, k, share * limit / 35) == bounded
+        assert F._bounded(k, q, -share * limit / 35) == bounded
+    assert not F._bounded(q * np.nan, k, 1.0) and not F._bounded(q.astype(np.float16), k, 0.0)
+
+
+def test_vectors_of_no_entries_are_normalized():
+    x, w = Tensor(np.zeros((3, 0)), requires_grad=True), Tensor(np.ones(0), requires_grad=True)
+    y = layer_norm(x, w)
+    y.backward(np.zeros((3, 0)))
+    assert y.shape == x.grad.shape == (3, 0) and w.grad.shape == (0,)
+
+
+def test_the_gradient_of_a_table_adds_up():
+    w = Tensor(np.zeros((4, 2)), requires_grad=True)
+    for n in range(1, 3):
+        F.embedding(w, [3, 1, 3]).sum().backward()
+        np.testing.assert_array_equal(w.grad, [[0, 0], [n, n], [0, 0], [2 * n, 2 * n]])
+
+
+def test_tiles_cover_what_a_query_may_see(monkeypatch):
+    monkeypatch.setattr(F, "_QUERIES", 4)
+    for scores, sequences in ((1, 1), (239, 1), (240, 2), (480, 4)):  # 3 x 4 x 10 of a sequence
+        monkeypatch.setattr(F, "_SCORES", scores)
+        tiles = F._tiles(5, 3, 10)
+        assert [rows.start for _, rows, _ in tiles[:3]] == [0, 4, 8]
+        assert [keys.stop for _, _, keys in tiles[:3]] == [4, 8, 10]
+        assert {b.stop - b.start for b, _, _ in tiles} == {sequences}
+
+
 def test_a_loss_for_the_weights_of_the_head_alone():
     x, w = Tensor(RNG(0).standard_normal((5, 3))), RNG(1).standard_normal((4, 3))
     check_gradients(lambda w: F.linear_cross_entropy(x, w, [0, 1, 2, 3, -100]), w)
