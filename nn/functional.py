@@ -20,7 +20,7 @@ __all__ = [
     "linear", "linear_cross_entropy",
 ]  # fmt: skip
 
-_BLOCK = 65_536  # entries worked on at a time, so that all arrays of a step stay in cache
+_BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
 
 
 def _rows(x):
@@ -208,7 +208,7 @@ def _plain_causal_attention(qkv, n_head, dropout_mask=None, scale=None):
 
 
 _QUERIES = 64  # that attend at once: to the keys up to the last of them, so half are left out
-_SCORES = 4 * _BLOCK  # of several sequences, at once
+_SCORES = _BLOCK  # of several sequences, at once
 
 
 @op(reference=_plain_causal_attention)

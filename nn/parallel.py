@@ -67,12 +67,13 @@ class Team:
     def receive(self) -> Any:
         """On the other ranks: what rank 0 sends next; None when it is done.
 
-        MPI waits by asking without a pause. Here a process sleeps in between, for a tenth of the
-        time that it has waited: rank 0 may be reading or writing for minutes.
+        MPI waits by asking without a pause. Here, but for the first moment, a process sleeps in
+        between, for a tenth of the time that it has waited: rank 0 may be reading for minutes.
         """
         ready, started = self._comm.Ibarrier(), time.monotonic()
         while not ready.Test():
-            time.sleep(min(0.1, (time.monotonic() - started) / 10))
+            waited = time.monotonic() - started
+            time.sleep(min(0.1, waited / 10) if waited > 0.002 else 0)
         return self._comm.bcast(None)
 
     def sum(self, array: np.ndarray) -> None:
