@@ -132,6 +132,7 @@ TORCH = {
     "gelu": lambda x, approximate="tanh": tF.gelu(x, approximate=approximate),
     "attention": attention,
     "causal_attention": causal_attention,
+    "checkpoint_activations": lambda x: x * torch.tanh(x),
     "linear_cross_entropy": lambda x, weight, *args, **options: cross_entropy(
         x @ weight.T, *args, **options
     ),
