@@ -174,7 +174,7 @@ def assert_same(fn, torch_fn, arrays):
 
 
 def test_every_op_has_a_counterpart():
-    assert TORCH.keys() == RECORDS.keys() - {"dropout"}
+    assert TORCH.keys() == RECORDS.keys() - {"dropout"} | {"checkpoint_activations"}
 
 
 @pytest.mark.parametrize(
