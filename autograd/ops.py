@@ -396,8 +396,8 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
 
     Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
     """
-    given = [a for a in (x, weight, bias) if a is not None]
-    C, dtype = x.shape[-1], np.result_type(*given, 0.0)
+    C, given = x.shape[-1], [a for a in (x, weight, bias) if a is not None]
+    dtype = np.result_type(*given, 0.0)
     if dtype == np.float16:  # sums of squares overflow
         return _plain_layer_norm(x, weight, bias, eps)
     rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
@@ -406,8 +406,12 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
     w = np.ones(C, dtype) if weight is None else weight
     step = _BLOCK // (C or 1) or 1
     blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
+
+    def centered(b):
+        return rows[b] - (rows[b] @ average)[:, None]
+
     for b in blocks:
-        n = np.subtract(rows[b], (rows[b] @ average)[:, None])
+        n = centered(b)
         scale[b, 0] = 1 / np.sqrt(np.vecdot(n, n) / (C or 1) + eps)
         n *= scale[b]
         np.multiply(n, w, out=y[b])
@@ -416,16 +420,16 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
 
     def vjp(g):
         g, gx = g.reshape(rows.shape), np.empty(rows.shape, dtype)
-        gw, gb = np.zeros(C, dtype), np.zeros(C, dtype)
+        gw, gb, share = np.zeros(C, dtype), np.zeros(C, dtype), w * average
         for b in blocks:
-            n = np.subtract(rows[b], (rows[b] @ average)[:, None])  # again, rather than kept
+            n = centered(b)  # again, rather than kept
             n *= scale[b]
             t, ones = g[b] * n, np.ones(len(n), dtype)
             gw += ones @ t
             gb += ones @ g[b]
-            along, shift = t @ (w * average), g[b] @ (w * average)
+            along = t @ share
             np.multiply(n, along[:, None], out=t)
-            t += shift[:, None]
+            t += (g[b] @ share)[:, None]
             np.multiply(g[b], w, out=gx[b])
             gx[b] -= t
             gx[b] *= scale[b]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,12 +80,11 @@ class Optimizer:
         Of `size` processes each may do a part: every size-th parameter, from number `rank` on.
         """
         self.steps += 1
-        numbers, updates = itertools.count(), []
-        for group in self.groups:
-            lr = self.lr * group.get("lr_scale", 1.0)
-            for p, n in zip(group["params"], numbers):  # noqa: B905  # numbers have no end
-                if p.grad is not None and n % size == rank:
-                    updates.append(functools.partial(self._update, p, lr, group, *self._state[n]))
+        pairs, updates = [(group, p) for group in self.groups for p in group["params"]], []
+        for n, (group, p) in enumerate(pairs):
+            if p.grad is not None and n % size == rank:
+                lr = self.lr * group.get("lr_scale", 1.0)
+                updates.append(functools.partial(self._update, p, lr, group, *self._state[n]))
         self._run(updates)
 
     def _run(self, updates):
