@@ -20,6 +20,7 @@ __all__ = [
     "linear", "linear_cross_entropy",
 ]  # fmt: skip
 
+IGNORE_INDEX = -100  # a target that does not count, as in PyTorch
 _BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
 
 
@@ -297,7 +298,7 @@ def _triangle(n, dtype):
 
 
 @op
-def cross_entropy(logits, targets, ignore_index=-100):
+def cross_entropy(logits, targets, ignore_index=IGNORE_INDEX):
     """The mean of -log softmax(logits)[target], in nats, for logits (..., V) and targets (...).
 
     Targets equal to `ignore_index` do not count; where none counts the mean is 0.
@@ -320,7 +321,7 @@ def cross_entropy(logits, targets, ignore_index=-100):
     return np.where(kept, losses, 0).sum() / n, (vjp,)
 
 
-def _plain_linear_cross_entropy(x, weight, targets, ignore_index=-100):
+def _plain_linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     loss, (pull,) = cross_entropy.__wrapped__(x @ weight.T, targets, ignore_index)
 
     def vjp(g):
@@ -334,7 +335,7 @@ _LOGITS = 1 << 26  # entries of the logits that exist at a time: 256 MB
 
 
 @op(reference=_plain_linear_cross_entropy)
-def linear_cross_entropy(x, weight, targets, ignore_index=-100):
+def linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     """cross_entropy(x @ weight.T, targets) for x (..., C) and weight (V, C).
 
     The logits become their gradient in place. Where they are many they exist for some rows at a

@@ -6,7 +6,7 @@ B sequences, T positions, C channels, H heads, D = C / H. Next to read: ../tinyg
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -106,6 +106,7 @@ class MultiHeadAttention(Module):
         return F._dropout_mask(shape, self.dropout.p, self.dropout.rng, x.dtype)
 
 
+Activation = Literal["gelu", "gelu_erf", "relu", "silu", "tanh"]
 ACTIVATIONS = {
     "gelu": F.gelu,
     "gelu_erf": lambda x: F.gelu(x, approximate="none"),

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import write_atomically
+from ..files import write_atomically
 
 __all__ = [
-    "Metrics", "Progress", "duration", "figures_of", "plot_losses", "read_metrics", "reading",
+    "Metrics", "Progress", "byte_progress", "compare_runs", "duration", "plot_losses",
+    "read_metrics",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- on the screen
@@ -71,8 +71,8 @@ class Progress:
 
 
 @contextlib.contextmanager
-def reading(job: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress line for a job of `total` bytes, for nn.text.tokenize."""
+def byte_progress(job: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress line for a job of `total` bytes, as `tokenize` takes it."""
     with Progress(total, job=job, unit="B") as progress:
         yield progress.update
 
@@ -85,15 +85,6 @@ def duration(seconds: float) -> str:
     return f"{max(1, seconds):.0f} s"
 
 
-def figures_of(loss: float, scored: int, size: int, window: int, stride: int) -> str:
-    """A loss (nats per token) in all its forms, with what they depend on; `size` in bytes."""
-    bits = loss * scored / math.log(2) / max(1, size)
-    return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
-        f"{bits:.3f} bits per byte ({scored:,} tokens scored, window {window}, stride {stride})"
-    )
-
-
 # ---------------------------------------------------------------- in a file
 
 
@@ -101,7 +92,7 @@ class Metrics:
     """metrics.jsonl: one object a step, each with its "iteration"."""
 
     def __init__(self, path: Path, iteration: int = 0):
-        """Go on after an iteration: what is said of later ones is taken away."""
+        """Go on after an iteration: the lines of later ones are removed."""
         kept = read_metrics(path) if path.exists() else []
         lines = [_line(m) for m in kept if m["iteration"] <= iteration]
         write_atomically(path, lambda name: Path(name).write_bytes(b"".join(lines)))
@@ -194,6 +185,14 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     write_atomically(path, FigureCanvasAgg(figure).print_png)
+
+
+def compare_runs(directories: Sequence[str], path: Path) -> None:
+    """The losses of several runs in one PNG. Raises ValueError naming runs that have none yet."""
+    runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
+    if empty := [name for name, metrics in runs.items() if not metrics]:
+        raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
+    plot_losses(path, runs)
 
 
 def _series(metrics, name):

@@ -13,6 +13,7 @@ mpi4py, the extra `mpi`, is imported only where a launcher such as mpiexec start
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -27,7 +28,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["Team", "launch", "world"]
+__all__ = ["Team", "launch", "without_procs", "world"]
 
 
 class Team:
@@ -183,12 +184,14 @@ def _refuse(message) -> NoReturn:
     raise ValueError(message)
 
 
-def launch(count: int, command: Sequence[str]) -> None:
+def launch(count: int | None, command: Sequence[str]) -> None:
     """Go on as `count` processes of `python command` on this machine, one BLAS thread each.
 
-    This process becomes their mpiexec: exit code and signals are its own. One process needs none
-    of this, and the function returns. Raises ValueError if it cannot be done.
+    This process becomes their mpiexec: exit code and signals are its own. For one process, or
+    None, nothing is started, and the function returns. Raises ValueError if it cannot be done.
     """
+    if count is None:
+        return
     if count < 1:
         raise ValueError(f"--procs must be at least 1, got {count}")
     if _told(_SIZES) > 1:
@@ -201,6 +204,13 @@ def launch(count: int, command: Sequence[str]) -> None:
         raise ValueError(f"--procs needs mpi4py and mpiexec, there is no mpiexec: {_INSTALL}")
     environment = {**dict.fromkeys(_THREADS, "1"), **os.environ}
     os.execve(mpiexec, [mpiexec, "-n", str(count), sys.executable, *command], environment)
+
+
+def without_procs(arguments: Sequence[str] | None) -> list[str]:
+    """The arguments of a command line (of sys.argv if None) without the flag --procs."""
+    flag = argparse.ArgumentParser(add_help=False)
+    flag.add_argument("--procs")
+    return flag.parse_known_args(arguments)[1]
 
 
 def _mpiexec():
