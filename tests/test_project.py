@@ -1,11 +1,8 @@
-"""What the project promises about itself: its README, its public names, its imports."""
+"""What the project promises about itself: its public names, its imports, its test command."""
 
 import ast
-import contextlib
 import importlib
 import inspect
-import io
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,42 +10,9 @@ from pathlib import Path
 import pytest
 
 import autograd
-from autograd import tensor as engine
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-
-
-def test_the_readmes_code_prints_what_it_shows(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    namespace, before = {"__name__": "readme"}, dict(engine._registry)
-    following = [*BLOCKS[1:], ("", "")]
-    try:
-        for (kind, code), (next_kind, shown) in zip(BLOCKS, following, strict=True):
-            if kind == "python":
-                printed = io.StringIO()
-                with contextlib.redirect_stdout(printed):
-                    exec(compile(code, "README.md", "exec"), namespace)
-                if printed.getvalue():
-                    assert next_kind == "text" and printed.getvalue() == shown
-    finally:
-        engine._registry.clear()
-        engine._registry.update(before)
-
-
-def test_the_readmes_tree_is_the_tree():
-    tree = next(text for kind, text in BLOCKS if text.startswith("autograd/"))
-    folder, listed = "", set()
-    for line in tree.splitlines():
-        name = line.split()[0]
-        folder = "" if not line.startswith(" ") else folder
-        listed.add(folder + name)
-        folder = name if name.endswith("/") else folder
-    assert all((ROOT / name).exists() for name in listed)
-    for package in ("autograd", "nn"):
-        modules = {f"{package}/{path.name}" for path in (ROOT / package).glob("[a-z]*.py")}
-        assert modules <= listed
 
 
 def test_ci_runs_the_readmes_test_command():
