@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import re
 import shlex
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_code_prints_what_is_shown(name, tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "document"}
     all_blocks = [*blocks(name), ("", "", 0)]
-    for (kind, code, line), (next_kind, shown, _) in zip(all_blocks, all_blocks[1:], strict=False):
+    for (kind, code, line), (next_kind, shown, _) in itertools.pairwise(all_blocks):
         if kind == "python":
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
