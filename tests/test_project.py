@@ -1,6 +1,7 @@
 """What the project promises about itself: its public names, its imports, its test command."""
 
 import ast
+import graphlib
 import importlib
 import inspect
 import subprocess
@@ -32,24 +33,50 @@ def test_public_names_are_exact(name):
         assert inspect.getdoc(getattr(package, public)), public
 
 
-def imports(path):
-    """(module, name) of every import in a file."""
+FLOORS = ["autograd", "nn", "nn.run", "tinygpt"]  # each may import what is before it
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in [*(ROOT / "autograd").rglob("*.py"), *(ROOT / "nn").rglob("*.py")]
+} | {"tinygpt": ROOT / "tinygpt.py"}
+
+
+def imports(module):
+    """(module, name or None) of every import in a module, with relative ones made absolute."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            start = [*above, *filter(None, [node.module])] if node.level else [node.module]
+            for alias in node.names:
+                whole = ".".join([*start, alias.name])
+                yield (whole, None) if whole in MODULES else (".".join(start), alias.name)
 
 
-def test_nn_uses_public_names_only():
-    for path in (ROOT / "nn").glob("*.py"):
-        for module, name in imports(path):
-            assert not module.startswith("autograd.")
-            if module == "autograd" and name:
-                assert name in autograd.__all__
-    for path in [*(ROOT / "autograd").glob("*.py"), ROOT / "tinygpt.py"]:
-        for module, _ in imports(path):
-            assert path.name == "tinygpt.py" or not module.startswith("nn")
+def floor(module):
+    """The number of the floor a module is on; None if it is of no floor here."""
+    at = [n for n, name in enumerate(FLOORS) if f"{module}.".startswith(f"{name}.")]
+    return at[-1] if at else None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_imports_an_upper_floor(module):
+    for imported, _ in imports(module):
+        assert floor(imported) is None or floor(imported) <= floor(module), imported
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {m: {i for i, _ in imports(m) if i in MODULES} for m in MODULES}
+    assert len([*graphlib.TopologicalSorter(graph).static_order()]) == len(MODULES)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith("autograd")])
+def test_public_names_of_the_engine_are_enough(module):
+    for imported, name in imports(module):
+        assert not imported.startswith("autograd.")
+        assert imported != "autograd" or name is None or name in autograd.__all__
 
 
 def test_imports_load_numpy_only():
