@@ -278,7 +278,8 @@ def train(
 
     `run` keeps what is done on disk, and evaluates every eval_interval iterations.
     """
-    c, losses, shown = training.config, [], {}
+    c, losses = training.config, []
+    shown: dict[str, str] = {}
     with Progress(c.max_iters, training.iteration) as progress, interrupts() as interrupted:
         started = time.monotonic()
         while True:
@@ -353,7 +354,7 @@ def run_example(seed: int = 0) -> float:
         print(f"{prompt} -> {tokenizer.decode(words)}")
 
     with no_grad():
-        loss = model.eval().loss(ids, targets, ignore_index=PAD).item()
+        loss = model.loss(ids, targets, ignore_index=PAD).item()
     print(f"\nAverage loss {loss:.4f} nats per word, perplexity {math.exp(loss):.3f}")
     return loss
 
@@ -418,22 +419,13 @@ def run_explain(args: argparse.Namespace) -> None:
 def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model, on the screen as it comes."""
     sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
-    seed = getattr(args, "seed", None)
-    if args.num_samples < 1 or "" in args.stop or (seed or 0) < 0 or args.max_new_tokens < 0:
-        raise ValueError(
-            "--num-samples must be at least 1, --stop not empty, --seed and --max-new-tokens not "
-            f"negative; got {args.num_samples}, {args.stop}, {seed} and {args.max_new_tokens}"
-        )
     writer = Writer(
-        *load(args.dir), sampling, max_new_tokens=args.max_new_tokens,
-        num_samples=args.num_samples, stop=args.stop, rng=np.random.default_rng(seed),
-    )  # fmt: skip
-    if args.prompt is not None:
-        writer.write(args.prompt)
-    elif sys.stdin.isatty():
+        *load(args.dir), sampling, args.max_new_tokens, args.num_samples, args.stop, args.seed
+    )
+    if args.prompt is None and sys.stdin.isatty():
         writer.ask()
     else:
-        writer.write_from_anything()
+        writer.write(args.prompt)  # None: it begins with a token at random
 
 
 def main(arguments: list[str] | None = None) -> None:

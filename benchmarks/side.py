@@ -142,10 +142,10 @@ class Clock:
 
 
 def tinygpt(job: dict, clock: Clock):
-    """Training.step, as a user's training calls it, the number of parameters, and the processes."""
+    """An iteration as tinygpt.py makes it, the number of parameters, and the processes."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from autograd import Tensor
-    from nn.parallel import world
+    from nn.run.team import world
     from tinygpt import GPTConfig, TinyGPT, TrainConfig, Training
 
     TinyGPT.loss = clock.timed("forward", TinyGPT.loss)
@@ -165,7 +165,10 @@ def tinygpt(job: dict, clock: Clock):
     pairs = itertools.cycle(batches(job))
 
     def step():
-        return training.step(lambda rng: next(pairs))["loss"]
+        loss = training.backward(*next(pairs), training.rng())
+        training.clip()
+        training.step()
+        return loss
 
     return step, sum(p.size for p in named.values()), team
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import typing
 from dataclasses import field
 from typing import Any, Literal, get_args, get_origin
 
-__all__ = ["choices", "option", "require", "type_hints"]
+__all__ = ["choices", "option", "require"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -36,16 +35,10 @@ def require(config: Any, names: str, low: float, below: float = math.inf) -> Non
         if not low <= value < below:  # nan is not
             limit = f"below {below}" if below < math.inf else "finite"
             raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
-    for name, kind in type_hints(type(config)).items():
+    for name, kind in typing.get_type_hints(type(config)).items():
         if (allowed := choices(kind)) and getattr(config, name) not in allowed:
             either = " or ".join(map(str, allowed))
             raise ValueError(f"{name} must be {either}, got {getattr(config, name)!r}")
-
-
-@functools.cache
-def type_hints(cls: type) -> dict[str, Any]:
-    """{field: type} of a dataclass."""
-    return typing.get_type_hints(cls)
 
 
 def choices(kind: Any) -> tuple[Any, ...]:

@@ -109,7 +109,8 @@ def save_arrays(
     metadata = {"format": "pt", **(metadata or {})}  # the entry other readers ask for
     _refuse(arrays, metadata)
     metadata["checksum"] = _checksum_of_arrays(arrays, metadata)
-    header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
     for name, array in arrays.items():
         start, end = end, end + array.nbytes
         dtype = _DTYPES[array.dtype]

@@ -6,7 +6,7 @@ B prompts, T positions, V tokens in the vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +136,7 @@ def stream(
     max_new_tokens: int,
     sampling: Sampling | None = None,
     *,
-    stop: int | Iterable[int] | None = None,
+    stop: int | Sequence[int] | None = None,
     rng: np.random.Generator | None = None,
     cache: bool = True,
     **options: Any,
@@ -152,7 +152,7 @@ def stream(
     sampling = Sampling(**options) if sampling is None else sampling
     prompts, single = _prompts(ids)
     rng = np.random.default_rng() if rng is None else rng
-    ends = [] if stop is None else [stop] if np.ndim(stop) == 0 else [*stop]  # type: ignore[misc]
+    ends = np.ravel([] if stop is None else stop).astype(int)  # type: ignore[arg-type]
     longest = max(map(len, prompts))
     padding = np.array([longest - len(prompt) for prompt in prompts])
     rows = np.array([[0] * (longest - len(p)) + [*p] for p in prompts])  # (B, T)
@@ -161,7 +161,7 @@ def stream(
     for _ in range(max_new_tokens):
         logits = _evaluated(model, next_logits, rows, padding)[~done]
         before = [rows[b, padding[b] :] for b in np.flatnonzero(~done)]
-        new = np.full(len(rows), ends[0] if ends else 0)
+        new = np.full(len(rows), ends[0] if ends.size else 0)
         new[~done] = sampling.draw(logits, rng, before)
         rows = np.concatenate([rows, new[:, None]], axis=1)
         yield int(new[0]) if single else new

@@ -10,9 +10,9 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, get_args, get_type_hints
 
-from ..config import choices, type_hints
+from ..config import choices
 from ..sampling import Sampling
 from .tokenizers import TOKENIZERS
 from .training import TrainConfig
@@ -37,10 +37,11 @@ def add_options(parser: argparse.ArgumentParser, cls: type, **defaults: Any) -> 
     `defaults` are told in the help where a command has others. A flag that is left out is not
     among the arguments, so that --seed may also stand before the command.
     """
+    hints = get_type_hints(cls)
     for field in fields(cls):
         if "help" not in field.metadata:
             continue
-        help, kind = field.metadata["help"], type_hints(cls)[field.name]
+        help, kind = field.metadata["help"], hints[field.name]
         default = defaults.get(field.name, field.default)
         if default is not None and "default" not in help and kind is not bool:
             help += f" (default {default})"

@@ -59,9 +59,9 @@ class RunRequest:
 
     def fixed(self) -> dict[str, Any]:
         """{name: value} of what was asked for and cannot change during a run."""
-        paths = {"tokens_dir": self.tokens_dir, "init_from": self.init_from}
-        asked = {name: path and str(Path(path).resolve()) for name, path in paths.items()}
-        asked |= {"tokenizer": self.tokenizer, "vocab_size": self.vocab_size}
+        asked: dict[str, Any] = {"tokenizer": self.tokenizer, "vocab_size": self.vocab_size}
+        for name, path in (("tokens_dir", self.tokens_dir), ("init_from", self.init_from)):
+            asked[name] = path and str(Path(path).resolve())
         asked |= {**self.model, **self.training}
         return {k: v for k, v in asked.items() if v is not None and k not in _CHANGEABLE}
 
@@ -134,7 +134,7 @@ class Run:
         training.evaluations.append([training.iteration, loss])
         self.metrics.add(training.iteration, validation_loss=loss)
         self.plot(now=False)
-        ids = generate(training.model.eval(), self.validation[:1], 120, temperature=0.8, rng=rng)
+        ids: Any = generate(training.model.eval(), self.validation[:1], 120, temperature=0.8, rng=rng)
         progress.write(
             f"\niteration {training.iteration}: validation loss {loss:.4f}"
             f"{', the best so far' if best else ''}; a sample:\n"
@@ -177,7 +177,7 @@ class Run:
     def report(self) -> str:
         """What came out, in words; KeyboardInterrupt saying how to go on if it was stopped."""
         training, c = self.training, self.training.config
-        if not training.finished:
+        if not training.finished or not training.best:
             raise KeyboardInterrupt(
                 f"stopped after iteration {training.iteration} of {c.max_iters}, all is saved; go "
                 f"on with: python tinygpt.py train --out-dir {shlex.quote(str(self.directory))} "
@@ -247,8 +247,10 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
     config = TrainConfig(**request.training)
     architecture.config(**{**request.model, "vocab_size": 1})  # tells what is wrong
     check_procs(config, team)
-    text = {"text": text_digest(files, byte_progress), "kind": request.tokenizer or "char"}
-    text["vocab_size"] = request.vocab_size
+    text: dict[str, Any] = {
+        "text": text_digest(files, byte_progress), "kind": request.tokenizer or "char",
+        "vocab_size": request.vocab_size,
+    }  # fmt: skip
     if base[1]:
         text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
     with locked(directory):

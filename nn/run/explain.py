@@ -65,7 +65,8 @@ def plot_attention(
         cell = min(4.0, (width - 1) / H)
         figure = Figure(figsize=(width, L * cell + 0.28 * _SHOWN + 2.2), dpi=110)
         figure.set_layout_engine("constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=[L * cell + 0.9, 0.28 * _SHOWN + 1.3])
+        heights = [L * cell + 0.9, 0.28 * _SHOWN + 1.3]
+        upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=heights))
         _draw_heads(upper, weights, labels, min(9, 0.75 * 72 * cell / T))
         _draw_expected(lower, labels, expected)
         write_atomically(Path(path), FigureCanvasAgg(figure).print_png)

@@ -41,7 +41,7 @@ class Progress:
         self._job, self._total, self._first, self._done = job, total, done, done
         self._started = self._told = time.monotonic()
 
-    def update(self, n: int = 1, **figures: str) -> None:
+    def update(self, n: int = 1, /, **figures: str) -> None:
         """Count n more, and show figures such as loss="1.234"."""
         self._done += n
         if not self._bar.disable:
@@ -129,7 +129,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    objects = []
+    objects: list[dict[str, Any]] = []
     for number, line in enumerate(data.split(b"\n")[:-1], 1):
         try:
             figures = json.loads(line)

@@ -34,8 +34,8 @@ class Tokenizer(abc.ABC):
 
     kind: str
     file = "vocabulary.json"
-    separator: int | None = None  # the token between two files
-    stop: int | None = None  # the token that ends a text
+    separator: Any = None  # the token between two files, an int or None
+    stop: Any = None  # the token that ends a text, an int or None
 
     @property
     @abc.abstractmethod

@@ -39,8 +39,8 @@ def text_files(paths: Iterable[str | Path]) -> list[Path]:
     Hidden files are left out, and folders that hold a run. Raises ValueError if a path does not
     exist or nothing is found.
     """
-    paths, files = list(map(Path, paths)), []
-    for path in paths:
+    files: list[Path] = []
+    for path in (paths := list(map(Path, paths))):
         if path.is_dir():
             found = (p for p in path.rglob("*") if p.is_file())
             seen = (p for p in found if not any(s[0] == "." for s in p.relative_to(path).parts))

@@ -226,7 +226,8 @@ class Training:
     @property
     def finished(self) -> bool:
         """Whether max_iters are done, or the validation loss has not improved for too long."""
-        since = [i for i, _ in self.evaluations if i > self.best[0]]
+        best = self.best
+        since = [i for i, _ in self.evaluations if best and i > best[0]]
         patience = self.config.patience
         return self.iteration >= self.config.max_iters or 0 < patience <= len(since)
 

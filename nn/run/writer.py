@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,24 +18,37 @@ from .tokenizers import Tokenizer, stream_text
 __all__ = ["Writer"]
 
 
+@dataclass
 class Writer:
-    """Continues prompts with a model and its tokenizer; `samples` texts for each prompt.
+    """Continues prompts with a model. Raises ValueError for an option that makes no sense.
 
-    A text ends with the tokenizer's own end, before one of the strings `stop`, or after
+    A text ends with the end token of the tokenizer, before one of the strings `stop`, or after
     max_new_tokens.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Tokenizer, sampling: Sampling, *, max_new_tokens: int,
-        num_samples: int, stop: Sequence[str], rng: np.random.Generator,
-    ):  # fmt: skip
-        self.model, self.tokenizer, self.sampling = model, tokenizer, sampling
-        self.max_new_tokens, self.num_samples = max_new_tokens, num_samples
-        self.stop, self.rng = stop, rng
+    model: Any
+    tokenizer: Tokenizer
+    sampling: Sampling
+    max_new_tokens: int = 300
+    num_samples: int = 1  # texts for each prompt
+    stop: Sequence[str] = ()
+    seed: int | None = None
 
-    def write(self, prompt: str) -> None:
-        """Print a prompt and what follows; several texts one after the other."""
-        tokenizer, samples = self.tokenizer, self.num_samples
+    def __post_init__(self):
+        if self.max_new_tokens < 0:
+            raise ValueError(f"max_new_tokens must not be negative, got {self.max_new_tokens}")
+        if self.num_samples < 1 or "" in self.stop or (self.seed or 0) < 0:
+            raise ValueError(
+                "--num-samples must be at least 1, --stop not empty, --seed not negative; got "
+                f"{self.num_samples}, {self.stop} and {self.seed}"
+            )
+        self._rng = np.random.default_rng(self.seed)
+
+    def write(self, prompt: str | None) -> None:
+        """Print a prompt (None: a token at random) and what follows it, for each sample."""
+        tokenizer = self.tokenizer
+        if prompt is None:
+            prompt = tokenizer.decode([int(self._rng.choice(tokenizer.starts()))])
         ids = tokenizer.encode(prompt)
         if not ids:
             raise ValueError("the prompt is empty: give --prompt at least one word or character")
@@ -42,26 +56,20 @@ class Writer:
             unknown = ", ".join(tokenizer.unknown(prompt))
             print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
         rows: Any = stream(
-            self.model, [ids] * samples, self.max_new_tokens, self.sampling,
-            stop=tokenizer.stop, rng=self.rng,
+            self.model, [ids] * self.num_samples, self.max_new_tokens, self.sampling,
+            stop=tokenizer.stop, rng=self._rng,
         )  # fmt: skip
-        if samples > 1:  # side by side, so none can be shown before the last token
-            rows = np.array([*rows]).reshape(-1, samples)
-        for n in range(samples):
+        if self.num_samples > 1:  # side by side, so none can be shown before the last token
+            rows = np.array([*rows]).reshape(-1, self.num_samples)
+        for n in range(self.num_samples):
             print("-" * 40 + "\n" if n else "", tokenizer.decode(ids), sep="", end="", flush=True)
-            drawn = itertools.takewhile(
-                lambda i: i != tokenizer.stop, (int(row[n]) for row in rows)
-            )
-            for piece in stream_text(tokenizer, ids, drawn, self.stop):
+            new = itertools.takewhile(lambda i: i != tokenizer.stop, (int(row[n]) for row in rows))
+            for piece in stream_text(tokenizer, ids, new, self.stop):
                 print(piece, end="", flush=True)
             print()
 
-    def write_from_anything(self) -> None:
-        """Begin with a token at random."""
-        self.write(self.tokenizer.decode([int(self.rng.choice(self.tokenizer.starts()))]))
-
     def ask(self) -> None:
-        """Read prompts from the terminal until an empty line; errors do not end it."""
+        """Read prompts from the terminal until an empty line; an error does not end it."""
         print("Type a prompt; an empty line ends it.", file=sys.stderr)
         while prompt := _line():
             with one_line_errors():
