@@ -18,6 +18,7 @@ graph.py a picture; read them in this order.
 
 from .anomaly import detect_anomaly
 from .check import check_gradients
+from .gradients import GradientWriter
 from .graph import to_dot
 
 from .ops import (  # isort: skip
@@ -30,8 +31,8 @@ from .ops import (  # isort: skip
 from .tensor import Tensor, grad, no_grad, op
 
 __all__ = [
-    "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip", "concatenate",
-    "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1", "getitem",
+    "GradientWriter", "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip",
+    "concatenate", "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1", "getitem",
     "grad", "layer_norm", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max",
     "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad",
     "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt",

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ _LIBRARIES = tuple(
 
 
 @contextlib.contextmanager
-def detect_anomaly():
+def detect_anomaly() -> Iterator[None]:
     """Inside of `with detect_anomaly():` the first nan or inf names its op and your line.
 
     Raises FloatingPointError for the op that made it, forward or backward, and ValueError when
@@ -45,17 +46,17 @@ def detect_anomaly():
 backward; sqrt was called in <doctest autograd.anomaly.detect_anomaly[1]>, line 2: \
 y = x.sqrt().sum()
     """
-    outer = _mode.recording
-    if outer is True:  # not under no_grad(), and not watched already
-        _mode.recording = _Watch()
+    outer = _mode.watch
+    if _mode.recording and outer is None:
+        _mode.watch = _Watch()
     try:
         yield
     finally:
-        _mode.recording = outer
+        _mode.watch = outer
 
 
 class _Watch:
-    """What the engine calls instead of nothing."""
+    """What the engine tells of each op it records, and of each step of backward."""
 
     def __init__(self):
         self.notes: dict[int, Any] = {}  # by number of the node: its caller and its fingerprints
@@ -72,7 +73,7 @@ class _Watch:
         self.notes[out._number] = caller, _fingerprints(out)
 
     def watched(self, step):
-        """A step of backward, checked before and after."""
+        """A step of backward with checks before and after it."""
 
         def checked(node, g, gradients):
             op, args = node._op.__name__, node._args

@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from .gradients import GradientWriter
 from .tensor import Tensor, _register, op
 
 # ---------------------------------------------------------------- arithmetic
@@ -574,7 +575,7 @@ def getitem(x, index):
                 out.fill(0)
             _add_at(out, index, g)
 
-        return write
+        return GradientWriter(write)
 
     return x[index], (vjp,)
 
