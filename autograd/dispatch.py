@@ -1,8 +1,8 @@
 """How NumPy's functions find their ops, and how NumPy's numbers come to them.
 
-np.exp(t) of a Tensor t calls the op named exp: NumPy hands a call with a Tensor in it to `Tensor.__array_ufunc__` or `Tensor.__array_function__`,
-which hand it to this file. tensor.py imports it; the function that takes the array out of a
-Tensor is the argument `data_of`.
+np.exp(t) of a Tensor t calls the op named exp: NumPy hands the call to `Tensor.__array_ufunc__`
+or `Tensor.__array_function__`, which hand it to this file. tensor.py imports it; the function
+that takes the array out of a Tensor is the argument `data_of`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _as_keywords(function, args, kwargs):
     if signature is None or function.__name__ in _CONSTANT:
         return args, kwargs
     (_, first), *rest = signature.bind(*args, **kwargs).arguments.items()
-    given = {}
+    given: dict[str, Any] = {}
     for name, value in rest:
         parameter = signature.parameters[name]
         if parameter.kind is parameter.VAR_KEYWORD:

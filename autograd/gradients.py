@@ -28,16 +28,16 @@ class GradientWriter:
 
     >>> from autograd import Tensor, op
     >>> @op
-    ... def double(x):
+    ... def plus_one(x):
     ...     def vjp(g):
     ...         if type(g) is Tensor:
-    ...             return 2 * g
-    ...         return GradientWriter(lambda out, add: np.add(out if add else 0, 2 * g, out=out))
-    ...     return 2 * x, (vjp,)
+    ...             return g
+    ...         return GradientWriter(lambda out, add: np.add(out if add else 0, g, out=out))
+    ...     return x + 1, (vjp,)
     >>> x = Tensor(1.0, requires_grad=True)
-    >>> (double(x) + double(x)).backward()
+    >>> (plus_one(x) + plus_one(x)).backward()
     >>> x.grad
-    array(4.)
+    array(2.)
     """
 
     __slots__ = ("write",)
@@ -95,9 +95,7 @@ def match(op, each, args, needed):
     if type(each) is not tuple:
         raise TypeError(errors.NOT_A_TUPLE.format(op=op.__name__, result=type(each).__name__))
     if len(each) > (_arity(op) or len(args)) or needed[-1] >= len(each):
-        raise TypeError(
-            errors.WRONG_NUMBER.format(op=op.__name__, n=len(each), needed=needed)
-        )
+        raise TypeError(errors.WRONG_NUMBER.format(op=op.__name__, n=len(each), needed=needed))
     return (each + (None,) * len(args))[: len(args)]
 
 

@@ -16,7 +16,7 @@ import functools
 import inspect
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter, eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
@@ -247,8 +247,7 @@ def _recorded(function):
             raise errors.explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:
             raise TypeError(_naming(errors.NOT_AN_OP, call, result=type(result).__name__))
-        value, vjp = result
-        out = _new(Tensor)
+        (value, vjp), out = result, _new(Tensor)
         out.data = value if type(value) is ndarray else np.asarray(value)
         out.grad = out.grad_buffer = None
         out.requires_grad = recorded = requires_grad and _mode.recording
@@ -258,8 +257,7 @@ def _recorded(function):
         if out.data.dtype.kind != "f":
             raise TypeError(_naming(errors.NOT_REAL, call, dtype=out.data.dtype))
         if loose:  # what the vjp saw is what the body shall see again on Tensors
-            pairs = zip(args, arrays, strict=True)
-            args = tuple(x if type(x) is Tensor else a for x, a in pairs)
+            args = tuple(x if type(x) is Tensor else a for x, a in zip(args, arrays, strict=True))
         out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
         out._number = next(_numbers)
         if _mode.watch is not None:
@@ -402,7 +400,7 @@ def _pull(call, vjp, args, g, sums, kind):
 
 def grad(
     output: Tensor,
-    inputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Iterable[Tensor],
     gradient: Any = None,
     create_graph: bool = False,
 ) -> tuple[Tensor, ...]:

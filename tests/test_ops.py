@@ -22,7 +22,8 @@ def small_blocks(monkeypatch):
         monkeypatch.setattr(module, name, size)
 
 
-NOT_OPS = {"GradientWriter", "Tensor", "check_gradients", "detect_anomaly", "to_dot", "grad", "no_grad", "op"}
+NOT_OPS = {"GradientWriter", "Tensor", "check_gradients", "detect_anomaly", "to_dot", "grad",
+           "no_grad", "op"}  # fmt: skip
 each_row = pytest.mark.parametrize(
     ("record", "case"), ROWS, ids=[f"{record.name}-{case}" for record, case in ROWS]
 )
