@@ -288,7 +288,7 @@ def _register(call: _F) -> _F:
 
 
 def _positional(function, args, kwargs):
-    """Tensors given by keyword moved to their positions, where the graph sees them."""
+    """The arguments of an op, where Tensors given by keyword become positional, to be recorded."""
     kwargs = {name: dispatch.constant(x) for name, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
@@ -318,7 +318,7 @@ def _walk(output, gradient, create_graph, inputs=(), leaves=False):
     step = _trace_node if create_graph else _pull_node
     if _mode.watch is not None:
         step = _mode.watch.watched(step)
-    while nodes[-1]._vjp is not None:  # the oldest are leaves
+    while nodes[-1]._vjp is not None:  # the first, oldest ones are leaves
         node = nodes.pop()
         g = sums.pop(id(node))
         if id(node) in wanted:
@@ -366,7 +366,7 @@ def _pull_node(node, g, sums):
 
 
 def _trace_node(node, g, sums):
-    """The body once more, on Tensors: its vjp is then made of ops and recorded itself."""
+    """One step of the walk, recorded: run the body again on Tensors, so that its vjp uses ops."""
     outer = _mode.tracing, _mode.recording
     _mode.tracing = _mode.recording = True
     args = [  # indices, targets and masks are for NumPy
