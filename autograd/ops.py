@@ -204,8 +204,8 @@ def astype(x, dtype):
 
 
 # ---------------------------------------------------------------- reductions
-# `axis` is None (all axes), an int or a tuple; with `keepdims` reduced axes stay, of size 1. Over no
-# entries sum is 0, prod is 1, mean and var are nan with a warning, max and min raise, as in NumPy.
+# `axis` is None (all axes), an int or a tuple; with `keepdims` reduced axes stay, of size 1. Over
+# no entries sum is 0, prod 1, mean and var are nan with a warning, max and min raise, as in NumPy.
 
 
 def _count(x, y):
