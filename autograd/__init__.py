@@ -12,12 +12,13 @@
 [ 6. 12. 18.]
 >>> check_gradients(lambda x: np.exp(-x) * x, x)      # finite differences agree, to order 2
 
-tensor.py has the engine, ops.py the calculus, check.py the proof, anomaly.py the search for nan,
-graph.py a picture; read them in this order.
+Read tensor.py first, the engine, with gradients.py, dispatch.py and errors.py where it leads there;
+then ops.py, the ops with their derivatives; check.py, anomaly.py and graph.py are about them.
 """
 
 from .anomaly import detect_anomaly
 from .check import check_gradients
+from .gradients import GradientWriter
 from .graph import to_dot
 
 from .ops import (  # isort: skip
@@ -30,9 +31,9 @@ from .ops import (  # isort: skip
 from .tensor import Tensor, grad, no_grad, op
 
 __all__ = [
-    "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip", "concatenate",
-    "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1", "getitem",
-    "grad", "layer_norm", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max",
+    "GradientWriter", "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip",
+    "concatenate", "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1",
+    "getitem", "grad", "layer_norm", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max",
     "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad",
     "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt",
     "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",

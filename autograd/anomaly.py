@@ -1,7 +1,7 @@
-"""detect_anomaly: who made the first nan or inf, and which array was changed under the graph.
+"""detect_anomaly: which op made the first nan or inf, and which array was changed too early.
 
-The engine calls `made` for every op it records and sends every step of backward through
-`watched`, inside of `with detect_anomaly():` only.
+Inside of `with detect_anomaly():` the engine calls `made` for every op it records, and `watched`
+to get the function that makes one step of backward.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ _LIBRARIES = tuple(
 
 
 @contextlib.contextmanager
-def detect_anomaly():
+def detect_anomaly() -> Iterator[None]:
     """Inside of `with detect_anomaly():` the first nan or inf names its op and your line.
 
     Raises FloatingPointError for the op that made it, forward or backward, and ValueError when
@@ -45,25 +46,25 @@ def detect_anomaly():
 backward; sqrt was called in <doctest autograd.anomaly.detect_anomaly[1]>, line 2: \
 y = x.sqrt().sum()
     """
-    outer = _mode.recording
-    if outer is True:  # not under no_grad(), and not watched already
-        _mode.recording = _Watch()
+    outer = _mode.watch
+    if _mode.recording and outer is None:
+        _mode.watch = _Watch()
     try:
         yield
     finally:
-        _mode.recording = outer
+        _mode.watch = outer
 
 
 class _Watch:
-    """What the engine calls instead of nothing."""
+    """What the engine tells of each op it records, and of each step of backward."""
 
     def __init__(self):
-        self.notes: dict[int, Any] = {}  # by number of the node: its caller and its fingerprints
+        self.notes: dict[int, Any] = {}  # {number of a node: (who called the op, fingerprints)}
 
     def made(self, out: Tensor) -> None:
-        """Check a value that was just computed, and remember who did it with which arrays."""
+        """Check a value that was just computed; remember the caller and the arrays' checksums."""
         caller = _caller()
-        # What a body does inside (-inf where a mask is) is its own affair.
+        # While a body is traced it may use infinite numbers, such as -inf where a mask is.
         if not _mode.tracing and not np.isfinite(out.data).all():
             raise FloatingPointError(
                 f"{out._op.__name__} made {_first(out.data)}{_blame(out._args)}; it was called in "
@@ -72,7 +73,7 @@ class _Watch:
         self.notes[out._number] = caller, _fingerprints(out)
 
     def watched(self, step):
-        """A step of backward, checked before and after."""
+        """A step of backward with checks before and after it."""
 
         def checked(node, g, gradients):
             op, args = node._op.__name__, node._args
@@ -93,6 +94,7 @@ class _Watch:
 
 
 def _check_unchanged(before, after, op, caller):
+    """Raise ValueError if an array has another fingerprint than when the op was called."""
     for what, fingerprint in before.items():
         if after[what] != fingerprint:
             raise ValueError(
@@ -112,7 +114,7 @@ def _fingerprint(x):
     if isinstance(x, (tuple, list)):  # of indices
         return tuple(map(_fingerprint, x))
     x = _data(x)
-    return zlib.crc32(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else None
+    return zlib.crc32(np.ascontiguousarray(x).data) if isinstance(x, np.ndarray) else None
 
 
 def _first(array):
@@ -122,6 +124,7 @@ def _first(array):
 
 
 def _blame(args):
+    """Whether an argument was nan or inf already, as the end of a message."""
     for i, x in enumerate(map(_data, args)):
         if isinstance(x, (float, np.ndarray)) and not np.isfinite(x).all():
             return f" of argument {i}, which has {_first(np.asarray(x))} already"
@@ -129,8 +132,8 @@ def _blame(args):
 
 
 def _caller():
-    """File, line and text of the innermost code that is not ours or NumPy's."""
-    frame = sys._getframe(1)
+    """File, line and text of the innermost call from code outside of autograd, nn and NumPy."""
+    frame: Any = sys._getframe(1)
     while frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
     summary = traceback.extract_stack(frame, limit=1)[0]

@@ -1,9 +1,9 @@
-"""check_gradients: the proof that a derivative is right, by finite differences.
+"""check_gradients: whether a derivative is right, compared with finite differences.
 
-A derivative is compared with what it means. For a random cotangent v (never all ones: a sum is
-blind to softmax and its like) the entries of d<v, f(x)>/dx are measured as central differences
-in float64 and compared with what backward gives. That gradient is itself a function, of x and
-of v, so the check of order 2 is the check of order 1 applied to it.
+For a random cotangent v (never all ones: the sum of a softmax is constant, and would show nothing)
+the entries of d<v, f(x)>/dx are measured as central differences in float64 and compared with what
+backward gives. That gradient is itself a function, of x and of v, so the check of order 2 is the
+check of order 1 applied to it.
 """
 
 from __future__ import annotations
@@ -53,12 +53,7 @@ lies on a kink, as relu does at 0, or at the edge of its domain, move it.
         raise TypeError("check_gradients: nothing to check, pass the arguments of fn after it")
     arrays = [_floats(i, x) for i, x in enumerate(args)]
     names = [f"argument {i}" for i in range(len(args))]
-
-    def outputs(tensors, create_graph):
-        result = fn(*tensors)
-        return [_tensor(y) for y in (result if isinstance(result, (tuple, list)) else [result])]
-
-    rng = np.random.default_rng(seed)
+    outputs, rng = _outputs(fn), np.random.default_rng(seed)
     for level in range(1, order + 1):
         seeds = _check(outputs, arrays, names, level, rtol, atol, entries, rng)
         outputs = _derivative(outputs, len(arrays))
@@ -77,13 +72,21 @@ def _floats(i, x):
     return data.astype(float)
 
 
-def _tensor(y):
-    if type(y) is not Tensor:
-        raise TypeError(
-            f"check_gradients: fn returned a {type(y).__name__}, not a Tensor: it lost the "
-            "graph, or was not made with @op"
-        )
-    return y
+def _outputs(fn):
+    """fn as a function of a list of Tensors, that returns a list of them."""
+
+    def outputs(tensors, create_graph):
+        result = fn(*tensors)
+        ys = result if isinstance(result, (tuple, list)) else [result]
+        for y in ys:
+            if type(y) is not Tensor:
+                raise TypeError(
+                    f"check_gradients: fn returned a {type(y).__name__}, not a Tensor: it lost the "
+                    "graph, or was not made with @op"
+                )
+        return ys
+
+    return outputs
 
 
 def _derivative(outputs, n):
@@ -112,7 +115,7 @@ def _check(outputs, arrays, names, level, rtol, atol, entries, rng):
                    "same on both")  # fmt: skip
     seeds = [rng.standard_normal(y.shape) for y in values]
     gradients = _evaluate(_derivative(outputs, len(arrays)), [*arrays, *seeds])
-    # What is small in itself is held to a small tolerance.
+    # Where all values and gradients are small, the tolerance is as small.
     atol *= min(1.0, max(np.abs(a).max(initial=0) for a in [*values, *gradients]))
     for i, (x, gradient) in enumerate(zip(arrays, gradients, strict=True)):
 
@@ -136,8 +139,8 @@ def _check(outputs, arrays, names, level, rtol, atol, entries, rng):
 def _settle(along, direction, step, seeds, analytic, rtol, atol):
     """Whether finite differences agree: (yes or no, what they give, what they may differ by).
 
-    Near a singularity, or for large arguments, the step is too long: while the result still moves
-    shorter ones are tried.
+    Near a singularity, or for large arguments, the first step is too long: shorter ones are tried
+    as long as they change the result.
     """
     before = math.nan
     with np.errstate(all="ignore"):  # a step may leave the domain
@@ -146,7 +149,7 @@ def _settle(along, direction, step, seeds, analytic, rtol, atol):
             allowed = atol + rtol * max(abs(analytic), abs(numeric)) + noise
             if abs(analytic - numeric) <= allowed:
                 return True, numeric, allowed
-            if abs(numeric - before) <= 2 * allowed:  # it has come to rest elsewhere
+            if abs(numeric - before) <= 2 * allowed:  # shorter steps change it no more
                 break
             step, before = step / 8, numeric
     return False, numeric, allowed

@@ -46,7 +46,7 @@ def to_dot(output: Tensor, names: dict[str, Tensor] | None = None) -> str:
 
 
 def _label(x, called):
-    """The attributes of a node: what it is, and its shape."""
+    """The attributes of a node of the picture: its text, and the shape of its frame."""
     name = called.get(id(x))
     if type(x) is Tensor and not x.is_leaf:
         made = f"{x._op.__name__} {x.shape}"

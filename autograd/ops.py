@@ -1,22 +1,25 @@
-"""The calculus: every op with its derivative beside it.
+"""The ops, each with its derivative beside it.
 
 `x, y` are inputs, `g` is the gradient of the value, and each vjp returns the gradient of one
 argument. Nothing here undoes broadcasting: the engine sums a gradient down to its argument's
-shape. Bodies run on arrays, and on Tensors where gradients of gradients are asked for; what is
-computed in an op and needed by its vjp is simply closed over.
+shape. Bodies run on arrays, and on Tensors where gradients of gradients are asked for; a vjp is a
+closure that uses what the body has computed.
 
 In order: arithmetic, functions, choices, reductions, normalizations, products, shapes, indexing.
-Next to read: check.py, which proves all this.
+Next to read: check.py, which compares derivatives with finite differences.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from .gradients import GradientWriter
 from .tensor import Tensor, _register, op
 
 # ---------------------------------------------------------------- arithmetic
@@ -201,8 +204,8 @@ def astype(x, dtype):
 
 
 # ---------------------------------------------------------------- reductions
-# `axis` is None (all of them), an int or a tuple; with `keepdims` they stay, of size 1. Of nothing,
-# sum is 0 and prod is 1, mean and var are nan with a warning, and max and min refuse, as NumPy's.
+# `axis` is None (all axes), an int or a tuple; with `keepdims` reduced axes stay, of size 1. Over
+# no entries sum is 0, prod 1, mean and var are nan with a warning, max and min raise, as in NumPy.
 
 
 def _count(x, y):
@@ -217,7 +220,7 @@ def _unreduce(g, axis, keepdims):
 
 @op
 def sum(x, axis=None, keepdims=False):
-    """The sum over `axis`; the sum of nothing is 0."""
+    """The sum over `axis`; over no entries it is 0."""
     return x.sum(axis=axis, keepdims=keepdims), (
         lambda g: np.broadcast_to(_unreduce(g, axis, keepdims), x.shape or 1),  # 0-d has an axis 0
     )
@@ -334,7 +337,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
 def logsumexp(x, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow.
 
-    Of nothing but -inf it is -inf, with derivative 0.
+    Where all entries are -inf it is -inf, with derivative 0.
     """
     m = x.max(axis=axis, keepdims=True)
     m = np.where(np.isfinite(m), m, 0)
@@ -365,7 +368,7 @@ def softmax(x, axis=-1):
 
 @op
 def log_softmax(x, axis=-1):
-    """log(softmax(x)) along `axis`, without leaving the logarithm."""
+    """log(softmax(x)) along `axis`, exact even where softmax(x) is so small that it is 0."""
     z = x - x.max(axis=axis, keepdims=True)
     y = z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
     return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
@@ -387,6 +390,11 @@ def _plain_layer_norm(x, weight=None, bias=None, eps=1e-5):
     return y, (vjp_x, lambda g: g * n, lambda g: g)
 
 
+def _centered(rows, average):
+    """Rows minus their means, as a product with 1 / C everywhere: it is faster than mean()."""
+    return rows - (rows @ average)[:, None]
+
+
 _BLOCK = 65_536  # entries worked on at a time, so that all arrays of a step stay in cache
 
 
@@ -396,22 +404,18 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
 
     Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
     """
-    C, given = x.shape[-1], [a for a in (x, weight, bias) if a is not None]
-    dtype = np.result_type(*given, 0.0)
+    dtype = np.result_type(*(a for a in (x, weight, bias) if a is not None), 0.0)
     if dtype == np.float16:  # sums of squares overflow
         return _plain_layer_norm(x, weight, bias, eps)
+    C = x.shape[-1]
     rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
     y, scale = np.empty(rows.shape, dtype), np.empty((len(rows), 1), dtype)
-    average = np.full(C, 1 / (C or 1), dtype)  # a product with it is the mean, and takes less time
+    average = np.full(C, 1 / (C or 1), dtype)
     w = np.ones(C, dtype) if weight is None else weight
     step = _BLOCK // (C or 1) or 1
     blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
-
-    def centered(b):
-        return rows[b] - (rows[b] @ average)[:, None]
-
     for b in blocks:
-        n = centered(b)
+        n = _centered(rows[b], average)
         scale[b, 0] = 1 / np.sqrt(np.vecdot(n, n) / (C or 1) + eps)
         n *= scale[b]
         np.multiply(n, w, out=y[b])
@@ -422,13 +426,12 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
         g, gx = g.reshape(rows.shape), np.empty(rows.shape, dtype)
         gw, gb, share = np.zeros(C, dtype), np.zeros(C, dtype), w * average
         for b in blocks:
-            n = centered(b)  # again, rather than kept
+            n = _centered(rows[b], average)  # computed again, which saves its memory
             n *= scale[b]
             t, ones = g[b] * n, np.ones(len(n), dtype)
             gw += ones @ t
             gb += ones @ g[b]
-            along = t @ share
-            np.multiply(n, along[:, None], out=t)
+            np.multiply(n, (t @ share)[:, None], out=t)
             t += (g[b] @ share)[:, None]
             np.multiply(g[b], w, out=gx[b])
             gx[b] -= t
@@ -515,7 +518,7 @@ def _concatenate(*arrays, axis):
 
 
 @_register
-def concatenate(arrays, axis=0):
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     """A sequence of arrays joined along an axis they have; flattened first if None."""
     if axis is None:
         arrays, axis = [reshape(x, -1) for x in arrays], 0
@@ -529,15 +532,15 @@ def _require_some(name, arrays):
 
 
 @_register
-def stack(arrays, axis=0):
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """A sequence of arrays of one shape, joined along a new axis."""
     _require_some("stack", arrays)
     return _concatenate(*(expand_dims(x, axis) for x in arrays), axis=axis)
 
 
 @_register
-def split(x, indices_or_sections, axis=0):
-    """A list of parts: so many equal ones, or cut before each of the indices."""
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+    """A list of parts along `axis`: a number of equal ones, or cut before each of the indices."""
     x = x if type(x) is Tensor else np.asarray(x)
     axis = normalize_axis_index(axis, x.ndim)
     n, cuts = x.shape[axis], indices_or_sections
@@ -550,7 +553,7 @@ def split(x, indices_or_sections, axis=0):
 
 @op
 def pad(x, pad_width, mode="constant", constant_values=0):
-    """A constant put around x: `pad_width` is n, (before, after), or that for each axis."""
+    """x with a constant around it: `pad_width` is n, (before, after), or one of these per axis."""
     if mode != "constant":
         raise ValueError(f"pad(mode={mode!r}): only 'constant' is defined")
     widths = np.broadcast_to(pad_width, (x.ndim, 2))
@@ -574,7 +577,7 @@ def getitem(x, index):
                 out.fill(0)
             _add_at(out, index, g)
 
-        return write
+        return GradientWriter(write)
 
     return x[index], (vjp,)
 
@@ -585,14 +588,14 @@ def _traceable_scatter(x, index, shape):
 
 @op(reference=_traceable_scatter)
 def scatter(x, index, shape):
-    """Zeros of `shape`, and x added to them at [index]: the adjoint of getitem."""
+    """Zeros of `shape` with x added at [index]: what getitem does to a gradient."""
     y = np.zeros(shape, x.dtype)
     _add_at(y, index, x)
     return y, (lambda g: g[index],)
 
 
 def _add_at(y, index, x):
-    """y[index] += x, with all that is picked twice added twice."""
+    """y[index] += x; to an entry that is picked twice both are added."""
     parts = index if isinstance(index, tuple) else (index,)
     arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
     if all(i.dtype == bool for i in arrays):
@@ -617,7 +620,7 @@ def _add_rows(y, index, x):
 
 
 @_register
-def take(x, indices, axis=None):
+def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """x[indices] along `axis`; from the flattened array if None."""
     indices = np.asarray(indices)
     indices = indices.astype(int) if indices.dtype == bool else indices
@@ -628,7 +631,7 @@ def take(x, indices, axis=None):
 
 
 @_register
-def take_along_axis(x, indices, axis=-1):
+def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """x picked along `axis` by an array of indices with as many axes as x."""
     if axis is None:
         x, axis = reshape(x, -1), 0
@@ -644,22 +647,20 @@ def take_along_axis(x, indices, axis=-1):
 
 # ---------------------------------------------------------------- methods and operators
 
-for _name in (
-    "abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log log1p "
-    "log_softmax logsumexp matmul max maximum mean min minimum norm pad power prod relu sigmoid "
-    "sin softmax split sqrt squeeze std sum swapaxes take take_along_axis tanh var"
-).split():
-    setattr(Tensor, _name, globals()[_name])
-del _name
-
-Tensor.reshape = lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape)
-Tensor.transpose = lambda x, *axes: transpose(x, axes[0] if len(axes) == 1 else axes or None)
-Tensor.T = property(transpose)
-Tensor.__getitem__ = getitem
-Tensor.__neg__, Tensor.__abs__ = negative, abs
-Tensor.__add__, Tensor.__radd__ = add, lambda x, y: add(y, x)
-Tensor.__sub__, Tensor.__rsub__ = subtract, lambda x, y: subtract(y, x)
-Tensor.__mul__, Tensor.__rmul__ = multiply, lambda x, y: multiply(y, x)
-Tensor.__truediv__, Tensor.__rtruediv__ = divide, lambda x, y: divide(y, x)
-Tensor.__pow__, Tensor.__rpow__ = power, lambda x, y: power(y, x)
-Tensor.__matmul__, Tensor.__rmatmul__ = matmul, lambda x, y: matmul(y, x)
+_methods = {
+    name: globals()[name]
+    for name in """abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log
+    log1p log_softmax logsumexp matmul max maximum mean min minimum norm pad power prod relu sigmoid
+    sin softmax split sqrt squeeze std sum swapaxes take take_along_axis tanh var""".split()
+} | {
+    "reshape": lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape),
+    "transpose": lambda x, *axes: transpose(x, axes[0] if len(axes) == 1 else axes or None),
+    "T": property(transpose), "__getitem__": getitem, "__neg__": negative, "__abs__": abs,
+}  # fmt: skip
+for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
+                   "matmul": matmul}.items():  # fmt: skip
+    _methods[f"__{_name}__"] = _op
+    _methods[f"__r{_name}__"] = lambda y, x, op=_op: op(x, y)  # x + y, where only y is a Tensor
+for _name, _op in _methods.items():
+    setattr(Tensor, _name, _op)
+del _methods, _name, _op

@@ -1,8 +1,8 @@
 """Property-based gradient tests, for the ops here and for your own. Needs hypothesis.
 
-`check_op` holds an op to everything an op must do; the strategies draw what it is called with:
-arrays whose shapes broadcast, axes, every kind of index, and whole random programs of ops. Values
-are kept away from kinks by construction, so that a failure is a wrong gradient.
+`check_op` tests everything that an op must do; the strategies draw what it is called with: arrays
+whose shapes broadcast, axes, every kind of index, and whole random programs of ops. Values are
+kept away from kinks by construction, so that a failure is a wrong gradient.
 """
 
 from __future__ import annotations
@@ -117,23 +117,16 @@ def _mixed_index(draw, shape):
 
 # ---------------------------------------------------------------- programs
 
-_ELEMENTWISE = {
-    "add": ops.add,
-    "subtract": ops.subtract,
-    "multiply": ops.multiply,
-    "sin": ops.sin,
-    "tanh": ops.tanh,
-    "sigmoid": ops.sigmoid,
-    "negative": ops.negative,
-}
-_ALONG_AN_AXIS = {
+_BINARY = ("add", "subtract", "multiply")
+_UNARY = ("sin", "tanh", "sigmoid", "negative")
+_ELEMENTWISE = {name: getattr(ops, name) for name in (*_BINARY, *_UNARY)}
+_ALONG_AN_AXIS: dict[str, Callable] = {
     "softmax": ops.softmax,
     "cumsum": lambda x: ops.cumsum(x, axis=-1),
     "mean": lambda x: ops.mean(x, axis=0, keepdims=True),
     "flip": lambda x: x[..., ::-1],
     "repeat": lambda x: x[..., [-1] * x.shape[-1]],
 }
-_BINARY = ("add", "subtract", "multiply")
 
 
 @dataclass(frozen=True)
@@ -155,10 +148,10 @@ class Program:
     def __call__(self, *values: Any, functions: dict[str, Callable] | None = None) -> Any:
         """The last step's value; `functions` may put others in place of the ops."""
         functions = {**_ELEMENTWISE, **_ALONG_AN_AXIS, **(functions or {})}
-        values = list(values)
+        known = list(values)
         for name, *operands in self.steps:
-            values.append(functions[name](*(values[i] for i in operands)))
-        return values[-1]
+            known.append(functions[name](*(known[i] for i in operands)))
+        return known[-1]
 
     def __str__(self):
         return "\n".join(
@@ -188,12 +181,12 @@ def programs(draw, inputs: int = 2, max_steps: int = 8, elementwise: bool = Fals
 
 
 def check_op(fn: Callable[..., Tensor], *args: Any, order: int = 2, **options: Any) -> None:
-    """Hold `fn(*args, **options)` to everything that is asked of an op, or raise AssertionError.
+    """Test everything that an op must do on `fn(*args, **options)`, or raise AssertionError.
 
     `args` are arrays of floating-point numbers, `options` constants, and what fn returns is a
     Tensor or a sequence of them. The gradients up to `order` are those of finite differences; they
     and the value come out the same for arrays in any memory layout; float32 stays float32 and
-    differs from float64 by rounding only; nothing is written to, and no gradient shares memory
+    differs from float64 by rounding only; no input is written to, and no gradient shares memory
     with an input, the incoming gradient or another gradient.
     """
     arrays = [_floats(i, x) for i, x in enumerate(args)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import Tensor, multiply, op
+from autograd import GradientWriter, Tensor, multiply, op
 
 __all__ = [
     "attention", "causal_attention", "cross_entropy", "dropout", "embedding", "erf", "gelu",
@@ -54,7 +54,7 @@ def _product(x, y):
         else:
             np.matmul(x, y, out=out)
 
-    return write
+    return GradientWriter(write)
 
 
 def embedding(weight: Tensor, ids: Any) -> Tensor:

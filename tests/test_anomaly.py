@@ -195,15 +195,20 @@ def test_graphs_made_outside_are_checked_too():
 
 
 def test_it_ends_with_the_block():
-    assert engine._mode.recording is True
+    mode = engine._mode
+    assert mode.recording is True and mode.watch is None
     with detect_anomaly():
-        watch = engine._mode.recording
-        assert type(watch) is not bool
+        watch = mode.watch
+        assert mode.recording is True and watch is not None
         with no_grad():
-            assert engine._mode.recording is False
-        assert engine._mode.recording is watch
-    assert engine._mode.recording is True
+            assert mode.recording is False and mode.watch is None
+            with detect_anomaly():
+                assert mode.watch is None
+        assert mode.recording is True and mode.watch is watch
+        with detect_anomaly():
+            assert mode.watch is watch
+    assert mode.recording is True and mode.watch is None
     quiet(lambda: np.log(leaf(-1.0)))
     with pytest.raises(RuntimeError), detect_anomaly():
         raise RuntimeError
-    assert engine._mode.recording is True
+    assert mode.watch is None

@@ -1,4 +1,4 @@
-"""The mutation score: `python tests/mutate.py` breaks the code in all the usual ways.
+"""The mutation score: `python tests/tools/mutate.py` breaks the code in all the usual ways.
 
 Every operator below makes one small change at a time: a sign, a factor, a dropped term, a wrong
 axis. The tests must notice each. A change that they do not notice is a survivor: a test is
@@ -34,9 +34,12 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 TARGETS = [
-    *(f"autograd/{name}.py" for name in "tensor ops check anomaly graph testing".split()),
+    *(
+        f"autograd/{name}.py"
+        for name in "tensor gradients dispatch errors ops check anomaly graph testing".split()
+    ),
     "nn/functional.py",
 ]
 TESTS = ["tests", "autograd", "nn"]
@@ -44,7 +47,7 @@ TESTS = ["tests", "autograd", "nn"]
 LEFT_OUT = [
     f"test_{name}.py"
     for name in """tinygpt gpt2 training parallel threads text checkpoint monitor project
-    pytorch""".split()
+    pytorch types""".split()
 ]
 KILLED, SURVIVED, INVALID, AGAIN = 10, 11, 12, 13  # exit codes of a fork
 MEMORY = 6 << 30

@@ -1,0 +1,54 @@
+"""The types that users see: mypy finds nothing in a user's program, nor in the source."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = ROOT / "tests" / "programs" / "typed_user.py"
+
+
+def run(*command):
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True,
+        env={"PYTHONPATH": str(ROOT), "MYPYPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_the_program_runs():
+    done = run(PROGRAM)
+    assert done.stderr == "" and done.stdout.endswith("True\n[3, 4]\n")
+
+
+@pytest.mark.parametrize(
+    "files", [["--follow-imports=silent", PROGRAM], ["autograd"]], ids=["a program", "autograd"]
+)
+def test_mypy_finds_nothing(files, tmp_path):
+    pytest.importorskip("mypy")
+    done = run("-m", "mypy", "--cache-dir", tmp_path, *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_mypy_sees_what_is_wrong(tmp_path):
+    """The types say something: a Tensor is not just anything."""
+    pytest.importorskip("mypy")
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(
+        "import autograd as ag\n"
+        "t = ag.Tensor([1.0])\n"
+        "t.grad.sum()\n"  # it may be None
+        "t.exp().no_such_method()\n"
+        "(ag.exp(t) + 1).no_such_method()\n"
+        "ag.concatenate([t]).no_such_method()\n"
+    )
+    done = run("-m", "mypy", "--cache-dir", tmp_path / "cache", "--follow-imports=silent", wrong)
+    found = [line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line]
+    assert found == ["3", "4", "5", "6"], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", ["autograd", "nn"])
+def test_installed_packages_carry_their_types(package):
+    assert (ROOT / package / "py.typed").exists()
+    assert f'{package} = ["py.typed"]' in (ROOT / "pyproject.toml").read_text()
