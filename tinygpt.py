@@ -17,6 +17,7 @@ nn/run/. B sequences, T positions, C channels, V tokens.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import sys
 import time
@@ -383,6 +384,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+parser = functools.partial(command_line, GPTConfig, PRESETS)
+
+
 def run_train(args: argparse.Namespace, team: Team) -> None:
     """Start a run in --out-dir, or go on with it."""
     options = {**PRESETS.get(args.preset, {}), **given(args)}
@@ -438,7 +442,7 @@ def main(arguments: list[str] | None = None) -> None:
         if team.rank:
             follow(team, ARCHITECTURE)
             return
-        args = command_line(GPTConfig, PRESETS).parse_args(arguments)
+        args = parser().parse_args(arguments)
         if args.command == "train":
             launch(args.procs, [__file__, *without_procs(arguments)])
             run_train(args, team)

@@ -122,7 +122,7 @@ def save_arrays(
         with open(name, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for array in arrays.values():
-                file.write(array.reshape(-1).view(np.uint8))
+                file.write(array.reshape(-1).view(np.uint8).data)
 
     write_atomically(path, write)
 

@@ -127,7 +127,8 @@ def _weights(directory, n_layer):
     The prefix "transformer." may be missing. The masks that old files hold (attn.bias and
     attn.masked_bias) are left out. Anything unknown keeps its own name.
     """
-    arrays, header = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    header: dict[str, str] = {}
     for path in _files(directory):
         part, header = load_arrays(path)
         arrays |= part
@@ -147,7 +148,7 @@ def _files(directory):
         return [single]
     if index.exists():
         parts = read_json(index, "weight_map")["weight_map"]
-        names = list(parts.values()) if isinstance(parts, dict) else [None]
+        names: list[Any] = list(parts.values()) if isinstance(parts, dict) else [None]
         if not all(type(name) is str for name in names):
             raise ValueError(f"{index} is damaged: its weight_map must give each weight a file")
         return [directory / name for name in sorted(set(names))]

@@ -699,7 +699,7 @@ def test_every_field_of_a_preset_has_a_flag(preset):
         flag = name.replace("_", "-")
         both = {True: [f"--{flag}"], False: [f"--no-{flag}"]}
         flags += both[value] if isinstance(value, bool) else [f"--{flag}", str(value)]
-    args = vars(tinygpt.command_line(GPTConfig, tinygpt.PRESETS).parse_args(flags))
+    args = vars(tinygpt.parser().parse_args(flags))
     assert {name: args[name] for name in options} == options
     config = GPTConfig(**{**tinygpt.select(options, GPTConfig), "vocab_size": 50257})
     TrainConfig(**tinygpt.select(options, TrainConfig))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -96,7 +95,7 @@ class Crew:
         self.team, self.stopped = Team(), False  # stopped: by a signal to another process
         self._parameters, self._arrays = parameters, [p.data for p in parameters]
         self._workers = [_Worker(model)]  # one for each thread; the first has the model itself
-        self._most_threads: float = math.inf
+        self._copies = True  # whether the model can be copied
 
     def draw_from(self, rng: np.random.Generator) -> None:
         """Let dropout in this thread draw from rng."""
@@ -132,14 +131,14 @@ class Crew:
         sums = np.array([sum(losses), len(team.caught)])
         team.sum(sums)
         for vector in self.vectors:
-            team.sum(vector.grad)
+            team.sum(np.asarray(vector.grad))
         self.stopped = bool(sums[1])
         return float(sums[0])
 
     @no_grad()
     def loss(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
         """The mean loss of batches (ids, targets), without dropout."""
-        team, total = self.team, np.zeros(1)
+        team, total = self.team, np.zeros(())
         self.model.eval()
         for batch in batches:
             for ids, targets, weight in split_batch(
@@ -153,19 +152,19 @@ class Crew:
         """A checksum of the weights of each process, in the first of them."""
         crc = 0
         for vector in self.vectors:
-            crc = zlib.crc32(np.asarray(vector.data, order="C"), crc)
+            crc = zlib.crc32(np.asarray(vector.data, order="C").data, crc)
         return self.team.gather(crc)
 
     def _workers_for(self, ids):
         """The workers that are to share a batch, and how many sequences each takes at a time."""
         rows_of_rank, T = -(-len(ids) // self.team.size), ids.shape[1]
-        threads = threads_for(sum(v.size for v in self.vectors), rows_of_rank, T)
-        threads = min(threads, self._most_threads)
+        parameters = sum(v.size for v in self.vectors)
+        threads = threads_for(parameters, rows_of_rank, T) if self._copies else 1
         while len(self._workers) < threads:
             try:
                 self._workers.append(_Worker(_copied(self.model)))
             except TypeError:  # it holds what cannot be copied, such as an open file
-                threads = self._most_threads = 1
+                self._copies, threads = False, 1
                 break
             self._workers[-1].draw_from(self.rng_of(len(self._workers) - 1))
         for worker in self._workers:

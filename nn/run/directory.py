@@ -134,7 +134,8 @@ class Run:
         training.evaluations.append([training.iteration, loss])
         self.metrics.add(training.iteration, validation_loss=loss)
         self.plot(now=False)
-        ids: Any = generate(training.model.eval(), self.validation[:1], 120, temperature=0.8, rng=rng)
+        model, start = training.model.eval(), self.validation[:1]
+        ids: Any = generate(model, start, 120, temperature=0.8, rng=rng)
         progress.write(
             f"\niteration {training.iteration}: validation loss {loss:.4f}"
             f"{', the best so far' if best else ''}; a sample:\n"

@@ -66,7 +66,8 @@ def plot_attention(
         figure = Figure(figsize=(width, L * cell + 0.28 * _SHOWN + 2.2), dpi=110)
         figure.set_layout_engine("constrained")
         heights = [L * cell + 0.9, 0.28 * _SHOWN + 1.3]
-        upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=heights))
+        halves: Any = figure.subfigures(2, 1, height_ratios=heights)
+        upper, lower = halves
         _draw_heads(upper, weights, labels, min(9, 0.75 * 72 * cell / T))
         _draw_expected(lower, labels, expected)
         write_atomically(Path(path), FigureCanvasAgg(figure).print_png)

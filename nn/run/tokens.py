@@ -206,8 +206,8 @@ def encode_files(
         with open(name, "wb") as out:
             for ids in _ids_of_files(files, tokenizer, advance):
                 data = np.array(ids, dtype)
-                out.write(data)
-                crc = zlib.crc32(data, crc)
+                out.write(data.data)
+                crc = zlib.crc32(data.data, crc)
 
     write_atomically(directory / "tokens.bin", write)
     seals = {"tokens": crc, "tokenizer": checksum(tokenizer.save(directory))}
