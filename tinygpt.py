@@ -233,19 +233,17 @@ class TinyGPT(nn.Module):
 
 def kept_per_token(config: GPTConfig, checkpointing: bool) -> float:
     """About how many numbers a token leaves for backward, as measured at several sizes."""
-    c = config
-    attention = (2 + 3 * (c.dropout > 0)) * c.n_head * c.block_size  # dropout keeps its masks
-    block = 8 * c.n_embd + 3 * c.d_ff + attention
-    return (block + c.n_layer * c.n_embd if checkpointing else c.n_layer * block) + 2 * c.vocab_size
+    L, C, masks = config.n_layer, config.n_embd, 3 * (config.dropout > 0)
+    block = 8 * C + 3 * config.d_ff + (2 + masks) * config.n_head * config.block_size
+    return (block + L * C if checkpointing else L * block) + 2 * config.vocab_size
 
 
 def save(directory: Path, model: TinyGPT, tokenizer: Tokenizer, notes: Any = None) -> None:
     """Write config.json, the tokenizer and model.safetensors: a GPT-2 folder if it can be one."""
-    write = save_model if gpt2_misfits(model.config) else save_gpt2
-    write(directory, model, tokenizer, notes)
+    (save_model if gpt2_misfits(model.config) else save_gpt2)(directory, model, tokenizer, notes)
 
 
-# What nn/run/ is handed, which never imports this file.
+# What nn/run/ is given: it never imports this file.
 ARCHITECTURE = Architecture(TinyGPT, GPTConfig, save, TinyGPT.from_pretrained, kept_per_token)
 
 
@@ -294,8 +292,8 @@ def train(
             ids, targets = next_batch(rng)  # (B, T) each
             # loss = model.loss(ids, targets); loss.backward(): in parts, by threads and processes
             loss = training.backward(ids, targets, rng, ignore_index)
-            norm = training.clip()  # the gradients, to a norm of at most grad_clip
-            training.check(loss, norm)  # neither is nan or infinite
+            norm = training.clip()  # scales the gradients to a norm of grad_clip at most
+            training.check(loss, norm)  # raises if one of them is nan or infinite
             training.step()  # AdamW and Muon move the weights
             losses.append(loss)
             if run:
@@ -340,20 +338,17 @@ def run_example(seed: int = 0) -> float:
     model = TinyGPT(config, rng)
     print(f"Model: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, "
           f"{sum(p.size for p in model.parameters()):,} parameters")  # fmt: skip
-    how = TrainConfig(
-        max_iters=300, warmup_iters=20, optimizer="adamw", learning_rate=3e-3, seed=seed
-    )
+    how = TrainConfig(max_iters=300, warmup_iters=20, optimizer="adamw", learning_rate=3e-3,
+                      seed=seed)  # fmt: skip
     losses = train(Training(model, how), lambda rng: (ids, targets), ignore_index=PAD)
     metrics = [{"iteration": i, "loss": loss} for i, loss in enumerate(losses, 1)]
     plot_losses(Path("training_loss.png"), {"example": metrics})
     print("Loss curve: training_loss.png\n")
-
     for prompt in ("the cat", "the dog", "the mat"):
         start = [START, *tokenizer.encode(prompt)]
         generated = model.generate(start, 12, temperature=0.8, stop=END, rng=rng)
         words = [i for i in generated[1:].tolist() if i != END]
         print(f"{prompt} -> {tokenizer.decode(words)}")
-
     with no_grad():
         loss = model.loss(ids, targets, ignore_index=PAD).item()
     print(f"\nAverage loss {loss:.4f} nats per word, perplexity {math.exp(loss):.3f}")
@@ -411,8 +406,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
 
 def run_plot(args: argparse.Namespace) -> None:
     """Draw the losses of several runs into one picture."""
-    compare_runs(args.runs, Path(args.output))
-    print(f"Losses of {', '.join(args.runs)}: {args.output}")
+    print(compare_runs(args.runs, Path(args.output)))
 
 
 def run_explain(args: argparse.Namespace) -> None:
@@ -423,9 +417,8 @@ def run_explain(args: argparse.Namespace) -> None:
 def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model, on the screen as it comes."""
     sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
-    writer = Writer(
-        *load(args.dir), sampling, args.max_new_tokens, args.num_samples, args.stop, args.seed
-    )
+    how = sampling, args.max_new_tokens, args.num_samples, args.stop, args.seed
+    writer = Writer(*load(args.dir), *how)
     if args.prompt is None and sys.stdin.isatty():
         writer.ask()
     else:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ import tinygpt
 from autograd import Tensor, grad
 from nn.files import save_arrays
 from nn.sampling import Sampling, penalize
-from tinygpt import CharTokenizer, WordTokenizer
+from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, WordTokenizer
 
 SMALL_FLAGS = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --max-iters 6"
 FLAGS = [*SMALL_FLAGS.split(), "--eval-interval", "3", "--eval-iters", "2"]
@@ -369,6 +370,29 @@ def test_directories_that_hold_no_model(trained, tmp_path, capsys):
     assert "n_layers" in refused(capsys, "generate", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("flags", "seed"),
+    [("--seed 5 train --out-dir r", 5), ("train --out-dir r --seed 5", 5),
+     ("--seed 4 train --out-dir r --seed 5", 5), ("train --out-dir r", None),
+     ("--seed 5 generate r", 5), ("generate r --seed 5", 5), ("--seed 5", 5)],
+)  # fmt: skip
+def test_a_seed_before_or_after_the_command(flags, seed):
+    assert tinygpt.parser().parse_args(flags.split()).seed == seed
+
+
+def test_every_flag_says_what_it_is_for():
+    (commands,) = tinygpt.parser()._subparsers._group_actions
+    for name, command in commands.choices.items():
+        for action in command._actions:
+            assert len(action.help) > 4, (name, action.option_strings)
+    train = commands.choices["train"]
+    flags = {flag for action in train._actions for flag in action.option_strings}
+    for field in (*fields(TrainConfig), *fields(GPTConfig)):
+        assert ("--" + field.name.replace("_", "-") in flags) == (
+            "help" in field.metadata or field.name == "vocab_size"
+        )
+
+
 def test_unknown_commands(capsys):
     assert "invalid choice: 'sing'" in refused(capsys, "sing")
     assert "--out-dir" in refused(capsys, "train", "x")
@@ -431,6 +455,26 @@ def test_prompts_of_a_batch_do_not_see_each_other(prompts):
         for _ in range(10):  # the plain way: all of the last 8 tokens, each time
             ids.append(int(model.eval()(ids[-8:]).data[-1].argmax()))
         assert ids == alone.tolist()
+
+
+@given(PROMPTS.map(lambda prompts: prompts[0]), OPTIONS, st.integers(0, 99))
+def test_the_plain_way_is_the_fast_way(prompt, options, seed):
+    model = scattered().eval()
+    options = {name: value for name, value in options.items() if name != "stop"}
+    plain = tinygpt.generate(model, prompt, 12, Sampling(**options), RNG(seed))
+    assert plain == model.generate(prompt, 12, rng=RNG(seed), **options).tolist()
+
+
+@given(
+    st.lists(st.lists(st.floats(-9, 9), min_size=4, max_size=4), min_size=1, max_size=6), OPTIONS
+)
+def test_rows_are_drawn_at_once_as_one_by_one(rows, options):
+    logits = np.round(np.array(rows, np.float32), 1)  # with ties
+    options = {name: value for name, value in options.items() if name != "stop"}
+    sampling, before = Sampling(**options), [[0, 1, 1]] * len(rows)
+    together, rng = sampling.draw(logits, RNG(0), before), RNG(0)
+    for row, token in zip(logits, together, strict=True):
+        assert sampling.draw(row[None], rng, before[:1]).tolist() == [token]
 
 
 def test_tokens_come_as_they_are_drawn():

@@ -187,12 +187,13 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
     write_atomically(path, FigureCanvasAgg(figure).print_png)
 
 
-def compare_runs(directories: Sequence[str], path: Path) -> None:
-    """The losses of several runs in one PNG. Raises ValueError naming runs that have none yet."""
+def compare_runs(directories: Sequence[str], path: Path) -> str:
+    """Draw the losses of several runs into one PNG; says so. ValueError for runs without any."""
     runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
     if empty := [name for name, metrics in runs.items() if not metrics]:
         raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
     plot_losses(path, runs)
+    return f"Losses of {', '.join(runs)}: {path}"
 
 
 def _series(metrics, name):
