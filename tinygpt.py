@@ -133,8 +133,9 @@ class TinyGPT(nn.Module):
         width = math.sqrt(c.n_embd / c.n_head) if c.scale_attention else 1.0
         self.blocks = [
             nn.Block(
-                c.n_embd, c.n_head, c.d_ff, rng, c.norm_first, c.activation, c.bias, c.dropout,
-                eps=c.eps, scale=1 / (width * (n + 1 if c.scale_by_layer else 1)),
+                c.n_embd, c.n_head, c.d_ff, rng, norm_first=c.norm_first,
+                activation=c.activation, bias=c.bias, dropout=c.dropout, eps=c.eps,
+                scale=1 / (width * (n + 1 if c.scale_by_layer else 1)),
             )
             for n in range(c.n_layer)
         ]  # fmt: skip
@@ -143,7 +144,7 @@ class TinyGPT(nn.Module):
                 std = 0.02 / (math.sqrt(2 * c.n_layer) if "projection" in name else 1)
                 p.data *= std * math.sqrt(len(p.data))  # Linear begins with 1 / sqrt(in)
         if c.norm_first:
-            self.norm = nn.LayerNorm(c.n_embd, c.bias, c.eps)
+            self.norm = nn.LayerNorm(c.n_embd, bias=c.bias, eps=c.eps)
         if not c.tie_weights:
             self.head = nn.Linear(c.n_embd, c.vocab_size, rng, bias=False)
 
@@ -247,7 +248,11 @@ class TinyGPT(nn.Module):
 
     def loss(self, ids: Any, targets: Any, ignore_index: int = -100) -> Tensor:
         """The mean cross entropy of the targets (of the shape of ids), in nats per token."""
-        return linear_cross_entropy(self._hidden(ids), self._table(), targets, ignore_index)
+
+        def loss(ids, targets):
+            return linear_cross_entropy(self._hidden(ids), self._table(), targets, ignore_index)
+
+        return nn.share_batch(loss, self, ids, targets, ignore_index=ignore_index)
 
     def generate(
         self,

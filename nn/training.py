@@ -27,7 +27,7 @@ from autograd import no_grad
 from .layers import Dropout
 from .optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
 from .parallel import Team
-from .threads import in_threads, thread_count
+from .threads import in_threads, threads_for
 
 __all__ = [
     "CHOICES", "DERIVED", "TrainConfig", "Training", "accumulate_gradients", "interrupts",
@@ -154,20 +154,6 @@ def sequences_at_once(B: int, T: int) -> int:
     return -(-B // max(1, B * T // 1024))
 
 
-_THREAD_TOKENS = 256  # of a batch, at least, for each thread
-_THREAD_WEIGHTS = 1 << 25  # of a model, at most: each thread has gradients of its own
-
-
-def threads_for(parameters: int, B: int, T: int) -> int:
-    """How many threads are to share a batch of B sequences, each with a single one for BLAS.
-
-    A large model, or a single sequence, is left to the threads of BLAS.
-    """
-    if parameters > _THREAD_WEIGHTS:
-        return 1
-    return max(1, min(thread_count(), B, B * T // _THREAD_TOKENS))
-
-
 class Training:
     """A model in training: all that its next iteration depends on, and what came before.
 
@@ -196,19 +182,18 @@ class Training:
         self.parameters = [*decayed, *others, *self.muon.parameters]
         parts = [_flattened(ps) for ps in (decayed, others, self.muon.parameters)]
         self.vectors = [vector for part in parts for vector in part]  # all there is to train
-        self._arrays = [p.data for p in self.parameters]
         groups = [
             {"params": parts[0], "weight_decay": config.weight_decay},
             {"params": parts[1], "weight_decay": 0.0},
         ]
         self.adamw = AdamW(groups, betas=(0.9, config.beta2))
+        self._arrays = [p.data for p in self.parameters]
         self.evaluations: list[list[float]] = []  # [iteration, validation loss]
         self.team, self.stopped = Team(), False  # by a signal that another process has caught
         self._scattered = False  # whether each process knows the moments of its part alone
         self._replicas = [_Replica(model)]  # one for each thread, the first is the model itself
         self._most_threads = math.inf
         self._replicas[0].draw_from(np.random.default_rng(config.seed))
-        keep_freed_memory()
 
     def _rng(self, thread=0):
         """The random numbers of an iteration; each rank and each thread has its own."""
@@ -519,21 +504,6 @@ def interrupts() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def keep_freed_memory() -> None:
-    """From now on, keep the memory of freed arrays for the next ones of this process.
-
-    Otherwise large arrays go back to the system and come anew, page by page, in every iteration: a
-    quarter of the time of a small model. Does something with glibc only (Linux).
-    """
-    import ctypes
-
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        c = ctypes.CDLL(None)
-        c.mallopt(-1, -1)  # M_TRIM_THRESHOLD, never
-        c.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large array
-        c.mallopt(-8, 1)  # M_ARENA_MAX: threads share what is kept
 
 
 def machine_memory() -> float:

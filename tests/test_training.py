@@ -164,8 +164,8 @@ def test_what_the_loss_does_not_depend_on_gets_no_gradient(monkeypatch, large):
 @pytest.fixture
 def threads(monkeypatch):
     """Small models and batches are shared among three threads, too."""
-    monkeypatch.setattr(nn.training, "thread_count", lambda: 3)
-    monkeypatch.setattr(nn.training, "_THREAD_TOKENS", 1)
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: 3)
+    monkeypatch.setattr(nn.threads, "_THREAD_TOKENS", 1)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
@@ -224,8 +224,8 @@ def test_dropout_differs_from_thread_to_thread_and_only_in_training(threads, mon
 
 
 def test_who_has_threads(monkeypatch):
-    monkeypatch.setattr(nn.training, "thread_count", lambda: 4)
-    of = nn.training.threads_for
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: 4)
+    of = nn.threads.threads_for
     assert [of(10**6, 12, 64), of(10**6, 5, 8), of(10**8, 12, 64), of(10**6, 1, 4096)] == [
         3,
         1,
