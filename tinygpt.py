@@ -135,7 +135,11 @@ class TinyGPT(nn.Module):
 
     def loss(self, ids: Any, targets: Any, ignore_index: int = IGNORE_INDEX) -> Tensor:
         """The mean cross entropy of the targets (of the shape of ids), in nats per token."""
-        return linear_cross_entropy(self._hidden(ids), self._table(), targets, ignore_index)
+
+        def loss(ids, targets):
+            return linear_cross_entropy(self._hidden(ids), self._table(), targets, ignore_index)
+
+        return nn.share_batch(loss, self, ids, targets, ignore_index=ignore_index)  # by threads
 
     def _hidden(self, ids, caches=None, padding=None):
         ids = np.asarray(ids)
@@ -417,8 +421,9 @@ def run_explain(args: argparse.Namespace) -> None:
 def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model, on the screen as it comes."""
     sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
-    how = sampling, args.max_new_tokens, args.num_samples, args.stop, args.seed
-    writer = Writer(*load(args.dir), *how)
+    model, tokenizer = load(args.dir)
+    writer = Writer(model, tokenizer, sampling, args.max_new_tokens, args.num_samples, args.stop,
+                    args.seed)  # fmt: skip
     if args.prompt is None and sys.stdin.isatty():
         writer.ask()
     else:

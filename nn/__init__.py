@@ -1,7 +1,8 @@
 """Layers of neural networks, built on the public names of `autograd` alone.
 
 module.py finds parameters, functional.py has the fused ops, layers.py and transformer.py give
-them weights, optim.py moves those; read them in this order.
+them weights, optim.py moves the weights; read them in this order. threads.py and memory.py say how
+they use the cores and the memory of the machine.
 """
 
 import autograd
@@ -14,6 +15,7 @@ if not hasattr(autograd, "check_gradients"):  # PyPI has another package of this
 
 from . import functional
 from .layers import Dropout, Embedding, LayerNorm, Linear
+from .memory import keep_freed_memory
 from .module import Module
 from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
 from .transformer import (
@@ -22,11 +24,12 @@ from .transformer import (
     KVCache,
     MultiHeadAttention,
     checkpoint_activations,
+    share_batch,
     sinusoidal_positions,
 )
 
 __all__ = [
     "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm",
     "Linear", "Module", "MultiHeadAttention", "Muon", "checkpoint_activations", "clip_grad_norm",
-    "functional", "sinusoidal_positions", "warmup_cosine",
+    "functional", "keep_freed_memory", "share_batch", "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip

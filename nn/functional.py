@@ -1,7 +1,7 @@
 """Ops of neural networks, each fused into one node with its gradient written out.
 
 They are ordinary ops, made with `autograd.op` as a user's own would be. In shapes: B sequences,
-T positions, C channels, H heads, D channels a head, V classes. Next to read: layers.py, which
+T positions, C channels, H heads, D channels per head, V classes. Next to read: layers.py, which
 gives them weights.
 """
 
@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from autograd import GradientWriter, Tensor, multiply, op
 
+from .threads import BLOCK
+
 __all__ = [
-    "attention", "causal_attention", "cross_entropy", "dropout", "embedding", "erf", "gelu",
-    "linear", "linear_cross_entropy",
+    "IGNORE_INDEX", "attention", "causal_attention", "cross_entropy", "dropout", "dropout_mask",
+    "embedding", "erf", "gelu", "linear", "linear_cross_entropy",
 ]  # fmt: skip
 
-IGNORE_INDEX = -100  # a target that does not count, as in PyTorch
-_BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
+IGNORE_INDEX = -100  # as a target: this position does not count in the loss
 
 
 def _rows(x):
@@ -44,21 +45,29 @@ def linear(x, weight, bias=None):
 
 
 def _product(x, y):
-    """x @ y as the gradient of an argument: of arrays, written where the engine wants it."""
+    """x @ y as the gradient of an argument; arrays are multiplied right where it is to stand."""
     if type(x) is Tensor or type(y) is Tensor:
         return x @ y
 
-    def write(out, add):
-        if add:
-            out += x @ y
-        else:
-            np.matmul(x, y, out=out)
+    return GradientWriter(lambda out, add: _add_product(out, x, y, add))
 
-    return GradientWriter(write)
+
+def _add_product(out, x, y, add):
+    """out += x @ y, or out = x @ y if there is nothing to add to."""
+    if add:
+        out += x @ y
+    else:
+        np.matmul(x, y, out=out)
 
 
 def embedding(weight: Tensor, ids: Any) -> Tensor:
-    """The rows of weight (V, C) that the integers ids (...) name: (..., C)."""
+    """The rows of weight (V, C) whose numbers are ids (...): (..., C).
+
+    >>> embedding(Tensor([[1.0, 2.0], [3.0, 4.0]]), [1, 0, 1]).data
+    array([[3., 4.],
+           [1., 2.],
+           [3., 4.]])
+    """
     ids = np.asarray(ids)
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got dtype {ids.dtype}")
@@ -95,7 +104,7 @@ def _gelu_tanh(x):
         np.multiply(x_, s_, out=y_)
 
     def vjp(g):  # of x s: s + (y - y s) d, where d = 2 c (1 + 3 a x^2)
-        gx, d = np.empty(x.shape, dtype), np.empty(min(_BLOCK, x.size), dtype)
+        gx, d = np.empty(x.shape, dtype), np.empty(min(BLOCK, x.size), dtype)
         for x_, y_, s_, g_, gx_ in _in_blocks(*rows, g.reshape(-1), gx.reshape(-1)):
             d_ = d[: len(x_)]
             np.multiply(x_, x_, out=d_)
@@ -113,8 +122,8 @@ def _gelu_tanh(x):
 
 def _in_blocks(*arrays):
     """The arrays (N,) cut into parts of the same entries, small enough for the cache."""
-    for i in range(0, len(arrays[0]), _BLOCK):
-        yield [array[i : i + _BLOCK] for array in arrays]
+    for i in range(0, len(arrays[0]), BLOCK):
+        yield [array[i : i + BLOCK] for array in arrays]
 
 
 def _traceable_erf(x):
@@ -126,13 +135,13 @@ _erf_of_each = np.frompyfunc(math.erf, 1, 1)
 
 @op(reference=_traceable_erf)
 def erf(x):
-    """The error function, entry by entry in Python: exact, and slow (0.1 s a million)."""
+    """The error function of each entry, by Python: exact, and slow (0.1 s for a million)."""
     y = np.asarray(_erf_of_each(x)).astype(x.dtype)
     return y, (lambda g: g * (2 / math.sqrt(math.pi)) * np.exp(-x * x),)
 
 
-def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
-    """x times the normal distribution function: the tanh formula of GPT-2, or "none" with erf.
+def gelu(x: Tensor, approximate: Literal["tanh", "none"] = "tanh") -> Tensor:
+    """x times the normal distribution function of x: by GPT-2's tanh formula, or "none", by erf.
 
     Hendrycks, Gimpel: Gaussian Error Linear Units, arXiv:1606.08415.
     """
@@ -143,8 +152,10 @@ def gelu(x: Tensor, approximate: str = "tanh") -> Tensor:
     raise ValueError(f"gelu(approximate={approximate!r}): expected 'tanh' or 'none'")
 
 
-def _dropout_mask(shape, p, rng, dtype):
-    """0 with probability p, otherwise 1 / (1 - p), so that the mean stays."""
+def dropout_mask(
+    shape: tuple[int, ...], p: float, rng: np.random.Generator, dtype: Any
+) -> np.ndarray:
+    """An array of `shape`: 0 with probability p, otherwise 1 / (1 - p), so that the mean is 1."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and below 1, got {p}")
     kept = rng.random(shape, dtype=np.float32) >= p
@@ -153,7 +164,7 @@ def _dropout_mask(shape, p, rng, dtype):
 
 def dropout(x: Tensor, p: float, rng: np.random.Generator) -> Tensor:
     """x with entries zeroed with probability p and the others scaled by 1 / (1 - p)."""
-    return multiply(x, _dropout_mask(x.shape, p, rng, x.dtype)) if p else x
+    return multiply(x, dropout_mask(x.shape, p, rng, x.dtype)) if p else x
 
 
 @op
@@ -208,8 +219,8 @@ def _plain_causal_attention(qkv, n_head, dropout_mask=None, scale=None):
     return y.swapaxes(-3, -2).reshape((*lead, T, width // 3)), (vjp,)
 
 
-_QUERIES = 64  # that attend at once: to the keys up to the last of them, so half are left out
-_SCORES = _BLOCK  # of several sequences, at once
+_QUERIES = 64  # computed at once, with the keys up to the last of them: half the work is saved
+_SCORES = BLOCK  # computed at once: of several sequences, where they are short
 
 
 @op(reference=_plain_causal_attention)
@@ -247,10 +258,8 @@ def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
             gs *= e
             np.matmul(gs, k[b, :, keys], out=gq[b, :, rows])
             for out, x, z in ((gk, gs, q[b, :, rows]), (gv, kept(e, b, rows, keys), gr)):
-                if keys.stop == T:  # the last queries, which come first here, see all keys
-                    np.matmul(x.swapaxes(-1, -2), z, out=out[b])
-                else:
-                    out[b, :, keys] += x.swapaxes(-1, -2) @ z
+                # the last queries come first here, and see all keys
+                _add_product(out[b, :, keys], x.swapaxes(-1, -2), z, add=keys.stop < T)
         return gx.reshape(qkv.shape)
 
     return y.reshape((*lead, T, H * D)), (vjp,)
@@ -267,7 +276,7 @@ def _tiles(B, H, T):
 
 
 def _dropped(mask, shape, dtype):
-    """A function of scores, and where they are, that multiplies them by a dropout mask."""
+    """A function of scores and of their place in (B, H, T, T): scores times the mask there."""
     if mask is None:
         return lambda scores, *where: scores
     mask = mask.astype(dtype, copy=False).reshape(shape)
@@ -283,7 +292,10 @@ def _bounded(q, k, scale):
 
 
 def _exponentials(scores, first, shift):
-    """exp(scores) in place, 0 where row i, query first + i, may not look; minus its maximum."""
+    """Scores become exp(scores), with `shift` exp(scores - maximum of the row).
+
+    Row i is that of query first + i; it is 0 for the keys after that.
+    """
     visible = _triangle(scores.shape[-2], scores.dtype)
     if shift:
         scores[..., first:] += np.where(visible, 0, -np.inf).astype(scores.dtype)
@@ -344,7 +356,7 @@ def linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     rows, picks, V = _rows(x), np.ravel(targets), len(weight)
     kept = picks != ignore_index
     _check_targets("linear_cross_entropy", (*x.shape[:-1], V), np.shape(targets), picks[kept])
-    shares = kept / max(int(np.count_nonzero(kept)), 1)  # of each row in the mean
+    shares = kept / max(int(np.count_nonzero(kept)), 1)  # weights of the rows in the mean
     picks = np.where(kept, picks, 0)
     step = max(1, _LOGITS // max(1, V))
     blocks = [slice(i, i + step) for i in range(0, len(rows), step)]
@@ -369,7 +381,7 @@ def linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
 
 
 def _loss_and_slope(z, picks, shares):
-    """The sum of shares * losses of logits z (N, V), which become its gradient."""
+    """The sum of shares * losses of logits z (N, V), and z, overwritten by its gradient."""
     at = np.arange(len(picks)), picks
     z -= z.max(axis=-1, keepdims=True)
     losses = -z[at]

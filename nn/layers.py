@@ -1,7 +1,7 @@
 """Layers: ops with weights. Next to read: transformer.py, which is built of them.
 
-Weights are float32, drawn from an explicit `numpy.random.Generator`; None gives zeros, for
-weights that are loaded at once.
+Weights are float32, drawn from an explicit `numpy.random.Generator`. None in its place gives zeros,
+for weights that will be loaded.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Linear(Module):
 
     `weight` is (in_features, out_features), the transpose of PyTorch's, and starts as normal
     numbers of variance 1 / in_features: the outputs vary as much as the inputs.
+
+    >>> layer = Linear(3, 2, np.random.default_rng(0))
+    >>> layer(Tensor(np.ones((4, 3), np.float32))).shape
+    (4, 2)
     """
 
     def __init__(
@@ -41,13 +45,19 @@ class Linear(Module):
         in_features: int,
         out_features: int,
         rng: np.random.Generator | None,
+        *,
         bias: bool = True,
     ):
         self.weight = _normal(rng, 1 / math.sqrt(in_features), in_features, out_features)
         self.bias = _full(0, out_features) if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """(..., in_features) to (..., out_features)."""
         return F.linear(x, self.weight, self.bias)
+
+    def describe(self) -> str:
+        """Its sizes, for print(model)."""
+        return " -> ".join(map(str, self.weight.shape)) + ", bias" * (self.bias is not None)
 
 
 class Embedding(Module):
@@ -61,19 +71,32 @@ class Embedding(Module):
         self.weight = _normal(rng, 0.02, num_embeddings, embedding_dim)
 
     def __call__(self, ids: Any) -> Tensor:
+        """Integers (...) to (..., embedding_dim)."""
         return F.embedding(self.weight, ids)
+
+    def describe(self) -> str:
+        """Its sizes, for print(model)."""
+        return ", ".join(map(str, self.weight.shape))
 
 
 class LayerNorm(Module):
-    """Each vector (..., size) shifted and scaled to mean 0, variance 1, then by weight and bias."""
+    """Vectors (..., size) brought to mean 0 and variance 1, then times weight, plus bias.
 
-    def __init__(self, size: int, bias: bool = True, eps: float = 1e-5):
+    Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
+    """
+
+    def __init__(self, size: int, *, bias: bool = True, eps: float = 1e-5):
         self.weight = _full(1, size)
         self.bias = _full(0, size) if bias else None
         self.eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:
+        """(..., size) to the same shape."""
         return layer_norm(x, self.weight, self.bias, eps=self.eps)
+
+    def describe(self) -> str:
+        """Its size, for print(model)."""
+        return str(self.weight.size) + ", bias" * (self.bias is not None)
 
 
 class Dropout(Module):
@@ -85,4 +108,13 @@ class Dropout(Module):
         self.p, self.rng = p, rng
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.p, self.rng) if self.training else x
+        """x itself after eval(), or if p is 0."""
+        if not (self.training and self.p):
+            return x
+        if self.rng is None:
+            raise ValueError("Dropout: no random generator to draw from: set its `rng`, or eval()")
+        return F.dropout(x, self.p, self.rng)
+
+    def describe(self) -> str:
+        """Its probability, for print(model)."""
+        return f"p={self.p:g}"

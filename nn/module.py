@@ -7,7 +7,9 @@ Next to read: functional.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ class Module:
     """
 
     training = True  # train() and eval() set it; Dropout reads it
+    # A subclass takes the arguments it likes. For a type checker, what it returns is a Tensor.
+    __call__: Callable[..., Tensor]
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(path, Tensor) in the order of assignment; a Tensor met twice (tied) counts once."""
@@ -38,7 +42,7 @@ class Module:
                 yield name, value
 
     def parameters(self) -> list[Tensor]:
-        """All Tensors of the module."""
+        """All Tensors of the module, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def modules(self) -> list[Module]:
@@ -50,7 +54,7 @@ class Module:
         """{path: array}: the arrays themselves, so copy them to keep what they hold now."""
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, Any], assign: bool = False) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, assign: bool = False) -> None:
         """Copy arrays into the parameters of the same names, or change nothing and say why.
 
         With `assign` the parameters take the arrays themselves where the dtype allows.
@@ -92,16 +96,71 @@ class Module:
             parameter.grad = None
         return self
 
+    def describe(self) -> str:
+        """What print(model) shows in the parentheses of a layer; its parts, if this is empty."""
+        return ""
+
+    def __repr__(self) -> str:
+        """All layers with their sizes, and the number of parameters. Nothing is computed.
+
+        >>> from nn import LayerNorm, Linear
+        >>> class Net(Module):
+        ...     def __init__(self, rng):
+        ...         self.layers = [Linear(4, 4, rng) for _ in range(3)]
+        ...         self.norm = LayerNorm(4)
+        >>> Net(np.random.default_rng(0))
+        Net(
+          layers: [
+            (0-2): 3 x Linear(4 -> 4, bias)
+          ]
+          norm: LayerNorm(4, bias)
+        )
+        68 parameters
+        """
+        count = sum(math.prod(parameter.shape) for parameter in self.parameters())
+        return f"{_text(self, {id(self)})}\n{count:,} parameters"
+
+
+def _children(value):
+    """{name: attribute or entry} of a Module, list or dict."""
+    if isinstance(value, (list, tuple)):
+        return dict(enumerate(value))
+    return vars(value) if isinstance(value, Module) else value
+
 
 def _walk(value, path, seen):
     """All attributes and entries below `value`, each once, with the path that leads there first."""
-    if isinstance(value, (list, tuple)):
-        children = dict(enumerate(value))
-    else:
-        children = vars(value) if isinstance(value, Module) else value
-    for key, child in children.items():
+    for key, child in _children(value).items():
         if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
             seen.add(id(child))
             yield f"{path}{key}", child
             if not isinstance(child, Tensor):
                 yield from _walk(child, f"{path}{key}.", seen)
+
+
+def _text(value, seen):
+    """A Tensor, a Module, or a list or dict of them, as print(model) shows it."""
+    if isinstance(value, Tensor):
+        return f"Tensor({', '.join(map(str, value.shape))})"
+    name, (begin, end) = "", "[]" if isinstance(value, (list, tuple)) else "{}"
+    if isinstance(value, Module):
+        name, begin, end = type(value).__name__, "(", ")"
+        if description := value.describe():
+            return f"{name}({description})"
+    parts = []
+    for key, child in _children(value).items():
+        if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
+            seen.add(id(child))
+            if (text := _text(child, seen)) not in ("[]", "{}"):  # it has no parameters
+                parts.append((key, text))
+    lines = [*_folded(parts)] if begin == "[" else [f"{k}: {t}" for k, t in parts]
+    body = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
+    return f"{name}{begin}{body}\n{end}" if body else f"{name}{begin}{end}"
+
+
+def _folded(parts):
+    """Lines for the entries of a list, with those in a row that look the same in one."""
+    for text, group in groupby(parts, key=lambda part: part[1]):
+        keys = [key for key, _ in group]
+        many = f"({keys[0]}-{keys[-1]}): {len(keys)} x " if len(keys) > 1 else f"({keys[0]}): "
+        yield many + text

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from autograd import Tensor
 
-from .threads import in_threads, thread_count
+from .memory import training_begins
+from .threads import BLOCK, for_each
 
 __all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine"]
 
-_BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
+# Gradients of vectors that flatten() has made, by their id: clip_grad_norm knows them by it.
+_flat: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
 
 
 def flatten(parameters: Sequence[Tensor]) -> Tensor:
-    """A vector with the entries of all parameters, whose `data` and `grad` become parts of its own.
+    """A vector of the entries of all parameters; their `data` and `grad` become parts of its own.
 
-    What is done to the vector at once is done to each of them: an optimizer, clip_grad_norm and a
-    sum over processes then run through one array. Between two steps set the `grad` of each
-    parameter, and not that of the vector, to None: backward begins anew, in the same place. Where a
-    parameter has got no gradient, its part of `vector.grad` is old: fill it with 0.
+    What is done to the vector is done to each of them: an optimizer, clip_grad_norm, or a sum over
+    processes, then works on one array. Between two steps set the `grad` of each parameter to None,
+    and leave that of the vector: backward writes the new gradients into the same place. A parameter
+    that gets no gradient keeps its old numbers in `vector.grad`: fill that part with 0.
 
     >>> w, b = Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.zeros(2), requires_grad=True)
     >>> vector = flatten([w, b])
@@ -37,6 +40,7 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
         raise TypeError(f"flatten: all parameters must have one dtype, got {names}")
     vector = Tensor(np.concatenate([p.data.reshape(-1) for p in parameters]), requires_grad=True)
     vector.grad = np.zeros_like(vector.data)
+    _flat[id(vector.grad)] = vector.grad
     end = 0
     for p in parameters:
         begin, end = end, end + p.size
@@ -45,29 +49,45 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
     return vector
 
 
+Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+
+
 class Optimizer:
     """Parameters, in groups, and their learning rate `lr`, which a schedule may set.
 
     Instead of parameters it takes groups of them: mappings with "params" and, where a group is to
-    differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay".
+    differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay". From here on small
+    parameters of a group may lie in one array, as `flatten` lays them.
     """
 
     _options = frozenset({"params", "lr_scale", "weight_decay"})
     _moments: tuple[str, ...] = ()  # what is kept for each parameter, an array of its shape
+    _by_entry = True  # whether an entry moves in the same way whatever parameter it is in
 
-    def __init__(self, parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]], lr: float):
-        groups = list(parameters)
+    def __init__(self, parameters: Parameters, lr: float, *, weight_decay: float = 0.0):
+        training_begins()
+        groups: list[Any] = list(parameters)
         if not (groups and isinstance(groups[0], Mapping)):
             groups = [{"params": groups}]
-        self.lr, self.steps = lr, 0
+        self.lr, self.steps, self.weight_decay = lr, 0, weight_decay
         self.groups = [{**group, "params": list(group["params"])} for group in groups]
         for group in self.groups:
             if unknown := group.keys() - self._options:
                 raise ValueError(f"a group of parameters has no option {', '.join(unknown)}")
-        self.parameters = [p for group in self.groups for p in group["params"]]
+        self._pairs = [(group, p) for group in self.groups for p in group["params"]]
+        self.parameters: list[Tensor] = [p for _, p in self._pairs]
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ValueError("a parameter is in two groups, or twice in one: it would move twice")
         self._state = [[np.zeros_like(p.data) for _ in self._moments] for p in self.parameters]
+        self._laid = self._laid_end_to_end() if self._by_entry else []
+
+    def _laid_end_to_end(self):
+        """A _Laid for all small parameters that move alike."""
+        alike: dict[tuple, list[int]] = {}
+        for n, (group, p) in enumerate(self._pairs):
+            if p.requires_grad and p.size < BLOCK:
+                alike.setdefault((id(group), p.ndim >= 2, p.dtype), []).append(n)
+        return [_Laid(self, numbers) for numbers in alike.values() if len(numbers) > 1]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -80,18 +100,36 @@ class Optimizer:
         Of `size` processes each may do a part: every size-th parameter, from number `rank` on.
         """
         self.steps += 1
-        pairs, updates = [(group, p) for group in self.groups for p in group["params"]], []
-        for n, (group, p) in enumerate(pairs):
-            if p.grad is not None and n % size == rank:
-                lr = self.lr * group.get("lr_scale", 1.0)
-                updates.append(functools.partial(self._update, p, lr, group, *self._state[n]))
-        self._run(updates)
+        laid = [one for one in self._laid if size == 1 and one.whole()]
+        done = {n for one in laid for n in one.numbers}
+        moves = [(one.numbers[0], one.vector, one.state) for one in laid]
+        moves += [
+            (n, p, self._state[n])
+            for n, p in enumerate(self.parameters)
+            if p.grad is not None and n not in done and n % size == rank
+        ]
+        self._move([
+            functools.partial(self._update, p, *self._rates(n), *state) for n, p, state in moves
+        ])  # fmt: skip
 
-    def _run(self, updates):
-        _each(updates)
+    def _rates(self, n):
+        """The learning rate and the weight decay of parameter n, and its group."""
+        group, p = self._pairs[n]
+        lr = self.lr * group.get("lr_scale", 1.0)
+        return lr, lr * group.get("weight_decay", self._decay_of(p)), group
+
+    def _decay_of(self, p):
+        return self.weight_decay
+
+    def _move(self, updates):
+        for update in updates:
+            update()
+
+    def _update(self, p, lr, decay, group, *moments):
+        raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """{name: array} of all that a later step depends on: moments, and the steps taken."""
+        """{name: array} of all that a later step depends on: moments, and the number of steps."""
         state = {
             f"{number}.{name}": array
             for number, arrays in enumerate(self._state)
@@ -111,61 +149,87 @@ class Optimizer:
         self.steps = int(own["steps"])
 
 
+class _Laid:
+    """Small parameters of an optimizer end to end: one `vector`, and its moments in `state`."""
+
+    def __init__(self, optimizer, numbers):
+        self.numbers = numbers
+        parameters = [optimizer.parameters[n] for n in numbers]
+        gradients = [p.grad for p in parameters]
+        self.vector = flatten(parameters)
+        self.state = [np.zeros_like(self.vector.data) for _ in optimizer._moments]
+        end = 0
+        for n, p, gradient in zip(numbers, parameters, gradients, strict=True):
+            begin, end, p.grad = end, end + p.size, gradient
+            optimizer._state[n] = [a[begin:end].reshape(p.shape) for a in self.state]
+        self._arrays = [(p, p.data, p.grad_buffer) for p in parameters]
+
+    def whole(self):
+        """Whether all parameters have their gradients, and still lie where they were laid."""
+        _, data, gradient = self._arrays[0]  # after copy.deepcopy they are arrays of their own
+        if data.base is not self.vector.data or gradient.base is not self.vector.grad:
+            return False
+        return all(p.grad is g and p.data is d for p, d, g in self._arrays)
+
+
 class SGD(Optimizer):
     """velocity = momentum * velocity + grad; parameter -= lr * velocity."""
 
     _moments = ("velocity",)
 
-    def __init__(
-        self,
-        parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]],
-        lr: float,
-        momentum: float = 0.0,
-    ):
+    def __init__(self, parameters: Parameters, lr: float, *, momentum: float = 0.0):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
-    def _update(self, p, lr, group, velocity):
+    def _update(self, p, lr, decay, group, velocity):
         velocity *= self.momentum
         velocity += p.grad
-        p.data *= 1 - lr * group.get("weight_decay", 0.0)
+        p.data *= 1 - decay
         p.data -= lr * velocity
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: of matrices only (not of biases and norms), by default.
+    """Adam with decoupled weight decay: by default of matrices only, not of biases and norms.
 
     A group's own "weight_decay" is for all of its parameters. Loshchilov, Hutter: Decoupled
     Weight Decay Regularization, arXiv:1711.05101.
+
+    >>> x = Tensor([1.0, -2.0], requires_grad=True)
+    >>> optimizer = AdamW([x], lr=0.5)
+    >>> (x * x).sum().backward()
+    >>> optimizer.step()
+    >>> print(x.data)  # the first step is lr long, whatever the gradient
+    [ 0.5 -1.5]
     """
 
     _moments = ("sum", "squares")  # decayed sums of gradients and of their squares
 
     def __init__(
         self,
-        parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]],
+        parameters: Parameters,
         lr: float = 1e-3,
+        *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ):
-        super().__init__(parameters, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        super().__init__(parameters, lr, weight_decay=weight_decay)
+        self.betas, self.eps = betas, eps
 
-    def _update(self, p, lr, group, *moments):
-        weight_decay = group.get("weight_decay", self.weight_decay if p.ndim >= 2 else 0.0)
+    def _decay_of(self, p):
+        return self.weight_decay if p.ndim >= 2 else 0.0
+
+    def _update(self, p, lr, decay, group, *moments):
         arrays = [np.atleast_1d(a) for a in (p.data, p.grad, *moments)]
-        rows = max(1, _BLOCK * len(arrays[0]) // max(1, p.size))
-        begins = range(0, len(arrays[0]), rows)
-        threads = min(len(begins), thread_count()) if len(begins) > 1 else 1
+        rows = max(1, BLOCK * len(arrays[0]) // max(1, p.size))
 
-        def update(begins):
-            for i in begins:
-                self._update_block(*(a[i : i + rows] for a in arrays), lr, lr * weight_decay)
+        def update(i):
+            self._update_block([a[i : i + rows] for a in arrays], lr, decay)
 
-        in_threads([functools.partial(update, begins[n::threads]) for n in range(threads)])
+        for_each(update, range(0, len(arrays[0]), rows))
 
-    def _update_block(self, data, grad, sum, squares, lr, decay):
+    def _update_block(self, arrays, lr, decay):
+        data, grad, sum, squares = arrays
         # What these sums are divided by for a mean: the weights of the steps so far.
         weight, weights = ((1 - beta**self.steps) / (1 - beta) for beta in self.betas)
         root = math.sqrt(weights)
@@ -176,8 +240,8 @@ class AdamW(Optimizer):
         squares += t
         np.sqrt(squares, out=t)
         t += self.eps * root
-        np.divide(sum, t, out=t)  # sum / weight over sqrt(squares) / root + eps, but for a factor
-        t *= lr * root / weight
+        np.divide(sum, t, out=t)
+        t *= lr * root / weight  # lr * (sum / weight) / (sqrt(squares) / root + eps)
         if decay:
             data *= 1 - decay
         data -= t
@@ -186,52 +250,48 @@ class AdamW(Optimizer):
 class Muon(Optimizer):
     """Momentum with orthogonal steps, for the matrices inside a network (not tables, not heads).
 
-    Every direction that the momentum points to is followed equally far. The step is scaled by
-    sqrt(max(1, out / in)). A group with "split": 3 has matrices of 3 side by side, such as the q,
-    k and v of attention, which are moved each on its own. Jordan et al. 2024,
+    A step goes equally far in all directions of the momentum, sqrt(max(1, out / in)) times lr. A
+    group with "split": 3 has parameters that are 3 matrices side by side, such as the q, k and v of
+    attention; each of the 3 is moved by itself. Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon.
     """
 
     _options = Optimizer._options | {"split"}
     _moments = ("mean",)
+    _by_entry = False
 
     def __init__(
         self,
-        parameters: Sequence[Tensor] | Sequence[Mapping[str, Any]],
+        parameters: Parameters,
         lr: float = 0.02,
+        *,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
     ):
-        super().__init__(parameters, lr)
-        self.momentum, self.weight_decay = momentum, weight_decay
+        super().__init__(parameters, lr, weight_decay=weight_decay)
+        self.momentum = momentum
         if wrong := [p.shape for p in self.parameters if p.ndim != 2]:
             raise ValueError(f"Muon moves matrices, got a parameter of shape {wrong[0]}: use AdamW")
 
-    def _run(self, updates):
-        n = max(1, min(len(updates), thread_count()))
-        in_threads([functools.partial(_each, updates[i::n]) for i in range(n)])
+    def _move(self, updates):
+        for_each(lambda update: update(), updates)
 
-    def _update(self, p, lr, group, mean):
+    def _update(self, p, lr, decay, group, mean):
         mean *= self.momentum
         mean += (1 - self.momentum) * p.grad
         ahead = self.momentum * mean + (1 - self.momentum) * p.grad  # Nesterov's
         parts = np.split(ahead, group.get("split", 1), axis=1)
         scale = math.sqrt(max(1, parts[0].shape[1] / parts[0].shape[0]))
-        p.data *= 1 - lr * group.get("weight_decay", self.weight_decay)
+        p.data *= 1 - decay
         p.data -= lr * scale * np.concatenate([orthogonalize(part) for part in parts], axis=1)
-
-
-def _each(tasks):
-    for task in tasks:
-        task()
 
 
 def orthogonalize(x: np.ndarray) -> np.ndarray:
     """x (m, n) with its singular values brought towards 1, in float32 or float64.
 
-    Those of 1 % of the norm and more end between 0.18 and 1.87.
-    An odd polynomial of x moves the singular values and keeps the vectors; three of them, one
-    after the other, are enough to train as well as with five. Amsel et al., arXiv:2505.16932.
+    Those of at least 1 % of the norm end between 0.18 and 1.87. An odd polynomial of x changes the
+    singular values and keeps the vectors. Three polynomials, one after the other, train as well as
+    five. Amsel et al., arXiv:2505.16932.
     """
     wide = x if x.shape[0] <= x.shape[1] else x.T
     wide = wide / (1.01 * np.linalg.norm(wide) + 1e-7)
@@ -248,17 +308,32 @@ _POLYNOMIALS = [
 ]
 
 
-def clip_grad_norm(parameters: Sequence[Tensor], max_norm: float) -> float:
-    """Scale all gradients so that their common norm is at most max_norm; returns it as it was."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients so that their common norm is at most max_norm; returns it as it was.
+
+    >>> x = Tensor([3.0, 4.0], requires_grad=True)
+    >>> x.grad = np.array([6.0, 8.0])
+    >>> print(clip_grad_norm([x], 1.0), x.grad)
+    10.0 [0.6 0.8]
+    """
+    gradients = _joined([p.grad for p in parameters if p.grad is not None])
     rows = [g.reshape(-1) for g in gradients]
-    step = 8 * _BLOCK
+    step = 8 * BLOCK
     parts = [g[i : i + step] for g in rows for i in range(0, len(g), step)]
     total = math.sqrt(sum(float(np.dot(part, part)) for part in parts))
     if total > max_norm:
         for g in gradients:
             g *= max_norm / total
     return total
+
+
+def _joined(gradients):
+    """The same entries in fewer arrays: a vector of flatten() in place of its parts, if all are."""
+    sizes: dict[int, int] = {}
+    for g in gradients:
+        sizes[id(g.base)] = sizes.get(id(g.base), 0) + g.size
+    flat = {i: _flat[i] for i, size in sizes.items() if i in _flat and _flat[i].size == size}
+    return [*flat.values(), *(g for g in gradients if id(g.base) not in flat)]
 
 
 def warmup_cosine(step: int, steps: int, lr: float, min_lr: float, warmup: int) -> float:

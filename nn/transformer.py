@@ -6,7 +6,9 @@ B sequences, T positions, C channels, H heads, D = C / H. Next to read: ../tinyg
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Literal
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,10 +17,11 @@ from autograd import Tensor, grad, no_grad, op, relu, sigmoid, split, tanh
 from . import functional as F
 from .layers import Dropout, LayerNorm, Linear
 from .module import Module
+from .threads import in_task, in_threads, threads_for
 
 __all__ = [
-    "Block", "FeedForward", "KVCache", "MultiHeadAttention", "checkpoint_activations",
-    "sinusoidal_positions",
+    "Activation", "Block", "FeedForward", "KVCache", "MultiHeadAttention",
+    "checkpoint_activations", "share_batch", "sinusoidal_positions",
 ]  # fmt: skip
 
 
@@ -29,7 +32,8 @@ class KVCache:
     """
 
     def __init__(self, capacity: int):
-        self.capacity, self.length, self._arrays = capacity, 0, None
+        self.capacity, self.length = capacity, 0
+        self._arrays: np.ndarray | None = None  # keys and values, (2, ..., capacity, D)
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add those of T new positions, (..., T, D) each; returns all there are, (..., S, D)."""
@@ -48,10 +52,8 @@ class KVCache:
 class MultiHeadAttention(Module):
     """Self-attention with `n_head` heads: (..., T, C) to (..., T, C).
 
-    Causal unless `causal=False`; `scale` is for scores other than q k / sqrt(C / H). A boolean
-    `mask`, broadcast to (..., H, T, T), is True where the position of the row may look at the
-    position of the column. With a `cache` the T positions follow those that it has seen, S in
-    all, and the mask is (..., H, T, S).
+    Causal unless `causal=False`: a position looks at itself and those before it. `scale` takes the
+    place of 1 / sqrt(C / H) in the scores.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class MultiHeadAttention(Module):
         n_embd: int,
         n_head: int,
         rng: np.random.Generator | None,
+        *,
         bias: bool = True,
         dropout: float = 0.0,
         causal: bool = True,
@@ -70,13 +73,19 @@ class MultiHeadAttention(Module):
                 "n_embd that is a multiple of n_head"
             )
         self.n_head, self.causal, self.scale = n_head, causal, scale
-        self.qkv = Linear(n_embd, 3 * n_embd, rng, bias)
-        self.projection = Linear(n_embd, n_embd, rng, bias)
+        self.qkv = Linear(n_embd, 3 * n_embd, rng, bias=bias)
+        self.projection = Linear(n_embd, n_embd, rng, bias=bias)
         self.dropout = Dropout(dropout, rng)
 
     def __call__(
         self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
     ) -> Tensor:
+        """(..., T, C) to (..., T, C).
+
+        A boolean `mask`, broadcast to (..., H, T, T), is True where the position of the row may
+        look at the position of the column. With a `cache` the T positions follow those that it has
+        seen, S in all, and the mask is (..., H, T, S).
+        """
         dropout_mask = self._dropout_mask(x) if self.training and self.dropout.p else None
         qkv = self.qkv(x)
         if self.causal and mask is None and cache is None:
@@ -103,17 +112,22 @@ class MultiHeadAttention(Module):
 
     def _dropout_mask(self, x):
         shape = (*x.shape[:-2], self.n_head, x.shape[-2], x.shape[-2])  # (..., H, T, T)
-        return F._dropout_mask(shape, self.dropout.p, self.dropout.rng, x.dtype)
+        assert self.dropout.rng is not None
+        return F.dropout_mask(shape, self.dropout.p, self.dropout.rng, x.dtype)
 
 
 Activation = Literal["gelu", "gelu_erf", "relu", "silu", "tanh"]
-ACTIVATIONS = {
-    "gelu": F.gelu,
-    "gelu_erf": lambda x: F.gelu(x, approximate="none"),
-    "relu": relu,
-    "silu": lambda x: x * sigmoid(x),
-    "tanh": tanh,
-}
+
+
+def _activation(name: Activation) -> Callable[[Tensor], Tensor]:
+    functions: dict[Activation, Callable[[Tensor], Tensor]] = {
+        "gelu": F.gelu,
+        "gelu_erf": lambda x: F.gelu(x, approximate="none"),
+        "relu": relu,
+        "silu": lambda x: x * sigmoid(x),
+        "tanh": tanh,
+    }
+    return functions[name]
 
 
 class FeedForward(Module):
@@ -127,21 +141,23 @@ class FeedForward(Module):
         n_embd: int,
         d_ff: int,
         rng: np.random.Generator | None,
-        activation: str = "gelu",
+        *,
+        activation: Activation = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
     ):
-        if activation not in ACTIVATIONS:
+        if activation not in (known := get_args(Activation)):
             raise ValueError(
-                f"feed-forward: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}"
+                f"feed-forward: activation {activation!r} is not one of {', '.join(known)}"
             )
-        self.activation = activation
-        self.expand = Linear(n_embd, d_ff, rng, bias)
-        self.projection = Linear(d_ff, n_embd, rng, bias)
+        self.activation: Activation = activation
+        self.expand = Linear(n_embd, d_ff, rng, bias=bias)
+        self.projection = Linear(d_ff, n_embd, rng, bias=bias)
         self.dropout = Dropout(dropout, rng)
 
     def __call__(self, x: Tensor) -> Tensor:
-        hidden = ACTIVATIONS[self.activation](self.expand(x))
+        """(..., C) to (..., C)."""
+        hidden = _activation(self.activation)(self.expand(x))
         return self.dropout(self.projection(hidden))
 
 
@@ -158,8 +174,9 @@ class Block(Module):
         n_head: int,
         d_ff: int,
         rng: np.random.Generator | None,
+        *,
         norm_first: bool = True,
-        activation: str = "gelu",
+        activation: Activation = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
         causal: bool = True,
@@ -167,14 +184,19 @@ class Block(Module):
         scale: float | None = None,
     ):
         self.norm_first = norm_first
-        self.norm1 = LayerNorm(n_embd, bias, eps)
-        self.attention = MultiHeadAttention(n_embd, n_head, rng, bias, dropout, causal, scale)
-        self.norm2 = LayerNorm(n_embd, bias, eps)
-        self.feed_forward = FeedForward(n_embd, d_ff, rng, activation, bias, dropout)
+        self.norm1 = LayerNorm(n_embd, bias=bias, eps=eps)
+        self.attention = MultiHeadAttention(
+            n_embd, n_head, rng, bias=bias, dropout=dropout, causal=causal, scale=scale
+        )
+        self.norm2 = LayerNorm(n_embd, bias=bias, eps=eps)
+        self.feed_forward = FeedForward(
+            n_embd, d_ff, rng, activation=activation, bias=bias, dropout=dropout
+        )
 
     def __call__(
         self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
     ) -> Tensor:
+        """(..., T, C) to (..., T, C); `mask` and `cache` are those of MultiHeadAttention."""
         if self.norm_first:
             x = x + self.attention(self.norm1(x), mask, cache)
             return x + self.feed_forward(self.norm2(x))
@@ -185,9 +207,9 @@ class Block(Module):
 def checkpoint_activations(module: Module, x: Tensor, *options: Any) -> Tensor:
     """module(x, *options), computed again in backward: nothing in it is kept but x.
 
-    Gradients are those of x and of the module's parameters; options, such as a mask, are constants.
-    The same gradients for less memory and about a third more time. What dropout draws is drawn
-    again. Chen et al.: Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174.
+    It takes less memory and about a third more time. The gradients, of x and of the module's
+    parameters, are the same: dropout draws the same numbers again. Options, such as a mask, are
+    constants. Chen et al.: Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174.
     """
     if x.dtype.kind != "f" or any(type(o) is Tensor and o.requires_grad for o in options):
         raise TypeError(
@@ -199,7 +221,7 @@ def checkpoint_activations(module: Module, x: Tensor, *options: Any) -> Tensor:
 
 
 def _trained(module):
-    return [p for p in module.parameters() if p.requires_grad]
+    return tuple(p for p in module.parameters() if p.requires_grad)
 
 
 def _plain_checkpointed(x, *weights, module, options, states):
@@ -239,6 +261,69 @@ def _drawing_again(generators, states):
     finally:
         for rng, state in zip(generators, after, strict=True):
             rng.bit_generator.state = state
+
+
+def share_batch(
+    loss: Callable[[np.ndarray, np.ndarray], Tensor],
+    module: Module,
+    ids: Any,
+    targets: Any,
+    *,
+    ignore_index: int = F.IGNORE_INDEX,
+) -> Tensor:
+    """loss(ids, targets) of a batch (B, T), computed by several threads, each for some sequences.
+
+    `loss` is a mean over all targets but `ignore_index`, and its gradients are those of the
+    module's parameters. The batch is not shared, and the loss is called once, where it would not
+    pay (`threads_for` says so), after eval(), with dropout (all threads would draw from one
+    generator), or where weights are computed from other Tensors. Shared, it gives a gradient of
+    zeros to parameters that it does not depend on.
+    """
+    ids, targets, trained = np.asarray(ids), np.asarray(targets), _trained(module)
+    parts = _parts(module, trained, ids.shape) if ids.shape == targets.shape else 1
+    if parts < 2:
+        return loss(ids, targets)
+    pieces = [*zip(np.array_split(ids, parts), np.array_split(targets, parts), strict=True)]
+    losses = tuple(in_threads([functools.partial(loss, *piece) for piece in pieces]))
+    counts = [np.count_nonzero(piece != ignore_index) for _, piece in pieces]
+    shares = tuple(count / max(1, sum(counts)) for count in counts)
+    again = functools.partial(loss, ids, targets)
+    return _shared_loss(*trained, trained=trained, losses=losses, shares=shares, again=again)
+
+
+def _parts(module, trained, shape):
+    """How many threads are to share a batch of that shape."""
+    if in_task() or len(shape) != 2 or not (module.training and trained):
+        return 1
+    modules = module.modules()
+    tensors = [x for m in modules for x in vars(m).values() if isinstance(x, Tensor)]
+    computed = any(x.requires_grad and not x.is_leaf for x in tensors)
+    dropout = any(isinstance(m, Dropout) and m.training and m.p for m in modules)
+    recorded = trained[0].reshape(trained[0].shape).requires_grad  # not so inside no_grad()
+    if computed or dropout or not recorded:
+        return 1
+    return threads_for(sum(p.size for p in trained), *shape)
+
+
+def _plain_shared_loss(*weights, trained, losses, shares, again):
+    y = again()
+    return y, lambda g: grad(y, weights, g, create_graph=True)
+
+
+@op(reference=_plain_shared_loss)
+def _shared_loss(*weights, trained, losses, shares, again):
+    parts = [*zip(losses, shares, strict=True)]
+
+    def vjp(g):
+        first, *others = in_threads([
+            functools.partial(grad, loss, trained, g * share) for loss, share in parts
+        ])  # fmt: skip
+        for sums in zip(first, *others, strict=True):
+            for gradient in sums[1:]:
+                sums[0].data += gradient.data
+        return tuple(gradient.data for gradient in first)
+
+    return sum(loss.data * share for loss, share in parts), vjp
 
 
 def sinusoidal_positions(length: int, n_embd: int) -> np.ndarray:

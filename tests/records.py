@@ -452,6 +452,14 @@ class Gate(nn.Module):
         return x * np.tanh(x)
 
 
+def shared_loss(x):
+    """What share_batch makes of two parts of a batch with the losses (x * x) and sin(x), summed."""
+    x = x if isinstance(x, ag.Tensor) else ag.Tensor(x)
+    losses, shares = ((x * x).sum(), np.sin(x).sum()), (0.25, 0.75)
+    again = lambda: 0.25 * (x * x).sum() + 0.75 * np.sin(x).sum()  # noqa: E731
+    return nn.transformer._shared_loss(x, trained=(x,), losses=losses, shares=shares, again=again)
+
+
 # The same op on other terms: further records beside the one that carries its name.
 _MORE = [
     record("prod with zeros", lambda x, **options: c_prod(x * ZEROS, **options),
@@ -471,6 +479,8 @@ _MORE = [
            call=lambda y, x: ag.divide(x, y)),
     record("checkpoint_activations", lambda x: x * np.tanh(x), UNARY,
            call=lambda x: nn.checkpoint_activations(Gate(), x)),
+    record("share_batch", lambda x: 0.25 * (x * x).sum() + 0.75 * np.sin(x).sum(), UNARY,
+           call=shared_loss),
 ]  # fmt: skip
 
 RECORDS = {r.name: r for r in _ALL}

@@ -135,7 +135,8 @@ def test_parameters_are_float32_and_from_the_generator():
     assert a.weight.shape == (400, 300) and not a.bias.data.any()
     assert a.weight.data.std() == pytest.approx(1 / 20, rel=0.02)
     assert nn.Embedding(400, 300, RNG(3)).weight.data.std() == pytest.approx(0.02, rel=0.02)
-    assert nn.LayerNorm(4, bias=False).bias is None and nn.Linear(2, 2, RNG(0), False).bias is None
+    assert nn.LayerNorm(4, bias=False).bias is None
+    assert nn.Linear(2, 2, RNG(0), bias=False).bias is None
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -145,18 +146,18 @@ def test_attention_gradients(causal):
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_erf", "relu", "silu", "tanh"])
 def test_feed_forward_gradients(activation):
-    check_layer(nn.FeedForward(3, 5, RNG(0), activation), (2, 3))
+    check_layer(nn.FeedForward(3, 5, RNG(0), activation=activation), (2, 3))
 
 
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_block_gradients(norm_first):
-    check_layer(nn.Block(4, 2, 5, RNG(0), norm_first), (2, 3, 4))
+    check_layer(nn.Block(4, 2, 5, RNG(0), norm_first=norm_first), (2, 3, 4))
 
 
 def test_block_is_what_it_says():
     x = Tensor(RNG(1).standard_normal((3, 4)))
     for norm_first in (True, False):
-        b = in_float64(nn.Block(4, 2, 5, RNG(0), norm_first))
+        b = in_float64(nn.Block(4, 2, 5, RNG(0), norm_first=norm_first))
         if norm_first:
             h = x + b.attention(b.norm1(x))
             expected = h + b.feed_forward(b.norm2(h))
@@ -423,7 +424,10 @@ def test_checkpointed_activations_have_derivatives_of_weights_too():
     ("make", "message"),
     [
         (lambda: nn.MultiHeadAttention(6, 4, RNG(0)), "width 6 cannot be divided among 4 heads"),
-        (lambda: nn.FeedForward(2, 2, RNG(0), "swish"), "'swish' is not one of gelu, gelu_erf"),
+        (
+            lambda: nn.FeedForward(2, 2, RNG(0), activation="swish"),
+            "'swish' is not one of gelu, gelu_erf",
+        ),
     ],
 )
 def test_impossible_layers(make, message):
@@ -468,7 +472,7 @@ def test_sgd_with_momentum():
 
 def test_adamw_against_its_formula(monkeypatch):
     for block in (32_768, 5):  # in one piece, and in blocks that do not divide the matrix
-        monkeypatch.setattr(nn.optim, "_BLOCK", block)
+        monkeypatch.setattr(nn.optim, "BLOCK", block)
         ps = parameters()
         expected, grads = [p.data.copy() for p in ps], [p.grad.copy() for p in ps]
         optimizer = nn.AdamW(ps, lr=0.01, betas=(0.8, 0.9), eps=1e-3, weight_decay=0.5)

@@ -77,10 +77,10 @@ def test_ctrl_c_waits_for_all(monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_an_optimizer_does_the_same_in_any_number_of_threads(monkeypatch, threads):
-    monkeypatch.setattr(nn.optim, "thread_count", lambda: threads)
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: threads)
     results = []
     for block in (7, 1000):
-        monkeypatch.setattr(nn.optim, "_BLOCK", block)
+        monkeypatch.setattr(nn.optim, "BLOCK", block)
         p = Tensor(np.linspace(-1, 1, 50).reshape(10, 5), requires_grad=True)
         optimizer = nn.AdamW([p])
         for n in range(3):

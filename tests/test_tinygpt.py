@@ -20,7 +20,7 @@ import tinygpt
 from autograd import Tensor, grad
 from nn.files import save_arrays
 from nn.sampling import Sampling, penalize
-from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, WordTokenizer
+from tinygpt import CharTokenizer, GPTConfig, TrainConfig, WordTokenizer
 
 SMALL_FLAGS = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --max-iters 6"
 FLAGS = [*SMALL_FLAGS.split(), "--eval-interval", "3", "--eval-iters", "2"]

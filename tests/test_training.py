@@ -116,14 +116,16 @@ def test_large_parameters_are_trained_the_same(monkeypatch):
     trained = []
     for large in (1 << 20, 30):  # entries; of the second the tables and matrices have more
         monkeypatch.setattr(nn.run.training, "_LARGE", large)
-        training = Training(small(bias=True), TrainConfig(5, max_iters=4, optimizer="adamw"))
+        training = Training(
+            small(bias=True).to(np.float64), TrainConfig(5, max_iters=4, optimizer="adamw")
+        )
         tinygpt.train(training, batch_of_five)
         trained.append(training.model.state_dict())
         sizes = [vector.size for vector in training.vectors]
         assert sum(sizes) == sum(p.size for p in training.model.parameters())
         assert len(sizes) == 2 if large == 1 << 20 else len(sizes) > 5
     for name, array in trained[0].items():
-        np.testing.assert_allclose(array, trained[1][name], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(array, trained[1][name], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("large", [1 << 20, 1])
@@ -142,8 +144,8 @@ def test_what_the_loss_does_not_depend_on_gets_no_gradient(monkeypatch, large):
 @pytest.fixture
 def threads(monkeypatch):
     """Small models and batches are shared among three threads, too."""
-    monkeypatch.setattr(nn.run.crew, "thread_count", lambda: 3)
-    monkeypatch.setattr(nn.run.crew, "_THREAD_TOKENS", 1)
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: 3)
+    monkeypatch.setattr(nn.threads, "_THREAD_TOKENS", 1)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
@@ -202,8 +204,8 @@ def test_dropout_differs_from_thread_to_thread_and_only_in_training(threads, mon
 
 
 def test_who_has_threads(monkeypatch):
-    monkeypatch.setattr(nn.run.crew, "thread_count", lambda: 4)
-    of = nn.run.crew.threads_for
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: 4)
+    of = nn.threads.threads_for
     assert [of(10**6, 12, 64), of(10**6, 5, 8), of(10**8, 12, 64), of(10**6, 1, 4096)] == [
         3,
         1,

@@ -17,14 +17,10 @@ from autograd import Tensor, no_grad
 
 from ..functional import IGNORE_INDEX
 from ..layers import Dropout
-from ..threads import in_threads, thread_count
+from ..threads import in_threads, threads_for
 from .team import Team
 
-__all__ = ["Crew", "accumulate_gradients", "rows_at_once", "split_batch", "threads_for"]
-
-_THREAD_TOKENS = 256  # tokens of a batch, at least, for each thread
-_THREAD_WEIGHTS = 1 << 25  # weights of a model, at most: each thread has gradients of its own
-
+__all__ = ["Crew", "accumulate_gradients", "rows_at_once", "split_batch"]
 
 def rows_at_once(B: int, T: int) -> int:
     """How many of B sequences of T tokens to compute at a time: about 1000 tokens.
@@ -32,16 +28,6 @@ def rows_at_once(B: int, T: int) -> int:
     More take more memory, fewer take more time.
     """
     return -(-B // max(1, B * T // 1024))
-
-
-def threads_for(parameters: int, B: int, T: int) -> int:
-    """How many threads are to share a batch of B sequences, each with one thread of BLAS.
-
-    For a large model, or a single sequence, it is 1: there BLAS uses its own threads.
-    """
-    if parameters > _THREAD_WEIGHTS:
-        return 1
-    return max(1, min(thread_count(), B, B * T // _THREAD_TOKENS))
 
 
 def split_batch(

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..threads import threads_for
 from .contract import Architecture
-from .crew import rows_at_once, threads_for
+from .crew import rows_at_once
 from .team import Team
 from .training import TrainConfig, Training
 
