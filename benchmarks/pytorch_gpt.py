@@ -98,9 +98,9 @@ def sinusoidal_positions(length: int, n_embd: int) -> Tensor:
 
 
 def adamw(model: nn.Module, lr: float, betas: tuple, weight_decay: float) -> torch.optim.AdamW:
-    """torch.optim.AdamW as it is by default, with the decay on matrices alone."""
+    """torch.optim.AdamW in its fastest form, fused, with weight decay on matrices alone."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2]},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr, betas, weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, lr, betas, weight_decay=weight_decay, fused=True)

@@ -141,18 +141,45 @@ class Clock:
 # ---------------------------------------------------------------- the sides
 
 
-def tinygpt(job: dict, clock: Clock):
-    """An iteration as tinygpt.py makes it, the number of parameters, and the processes."""
+def _timed_model(job: dict, clock: Clock):
+    """The TinyGPT of a job with its first weights; `clock` sees its loss and backward."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     from autograd import Tensor
-    from nn.run.team import world
-    from tinygpt import GPTConfig, TinyGPT, TrainConfig, Training
+    from tinygpt import GPTConfig, TinyGPT
 
     TinyGPT.loss = clock.timed("forward", TinyGPT.loss)
     Tensor.backward = clock.timed("backward", Tensor.backward)
     model = TinyGPT(GPTConfig(**job["model"]), None)
     named = dict(model.named_parameters())
     model.load_state_dict({name: first_weights(name, p.shape) for name, p in named.items()})
+    return model, sum(p.size for p in named.values())
+
+
+def plain_loop(job: dict, clock: Clock):
+    """The loop that a user of the library writes, and the number of parameters."""
+    model, count = _timed_model(job, clock)
+    import nn
+
+    optimizer = nn.AdamW(model.parameters(), LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    pairs = itertools.cycle(batches(job))
+
+    def step():
+        loss = model.loss(*next(pairs))
+        loss.backward()
+        nn.clip_grad_norm(model.parameters(), CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step, count, None
+
+
+def tinygpt(job: dict, clock: Clock):
+    """An iteration as tinygpt.py makes it, the number of parameters, and the processes."""
+    model, count = _timed_model(job, clock)
+    from nn.run.team import world
+    from tinygpt import TrainConfig, Training
+
     config = TrainConfig(
         batch_size=job["batch"], optimizer="adamw", learning_rate=LR, schedule="constant",
         warmup_iters=0, beta2=BETAS[1], weight_decay=WEIGHT_DECAY, grad_clip=CLIP,
@@ -170,7 +197,7 @@ def tinygpt(job: dict, clock: Clock):
         training.step()
         return loss
 
-    return step, sum(p.size for p in named.values()), team
+    return step, count, team
 
 
 def pytorch(job: dict, clock: Clock, compiled: bool = False):
@@ -235,6 +262,7 @@ def floor(job: dict, clock: Clock):
 
 SIDES = {
     "tinygpt": tinygpt,
+    "plain-loop": plain_loop,
     "pytorch": pytorch,
     "pytorch-compiled": functools.partial(pytorch, compiled=True),
     "floor": floor,

@@ -2,8 +2,9 @@
 
     python benchmarks/train_step.py [--sizes NAME ...] [--threads N] [--no-compile]  (needs torch)
 
-A step is forward, backward, clipping and AdamW, in float32, as `Training.step` makes it and as
-people write it in PyTorch. Each side is a process of its own (side.py), all of them take turns, and
+A step is forward, backward, clipping and AdamW, in float32: as `Training.step` makes it, as a loop
+of one's own does (loss, backward, clip_grad_norm, nn.AdamW), and as people write it in PyTorch,
+with its fused AdamW. Each side is a process of its own (side.py), all of them take turns, and
 the medians are printed:
 
     optimizer    clipping too, and all that is not the model's: (step) - (forward and backward)
@@ -53,6 +54,7 @@ def start_sides(job: dict, options: argparse.Namespace) -> dict[str, Side | None
         sides[f"TinyGPT, {processes} processes"] = (
             Side("tinygpt", job, max(1, threads // processes), processes) if split else None
         )
+    sides["TinyGPT, a loop of one's own"] = Side("plain-loop", job, threads)
     sides["PyTorch eager"] = Side("pytorch", job, threads)
     if options.compile:
         sides["PyTorch compiled"] = Side("pytorch-compiled", job, threads)
@@ -92,7 +94,7 @@ def compare(name: str, options: argparse.Namespace) -> None:
         f"parameters; {job['batch']} x {job['context']} tokens a step"
     )
     for label, side in sides.items():
-        print(f"  {label:20} {row(side, medians[label], eager, floor)}", flush=True)
+        print(f"  {label:27} {row(side, medians[label], eager, floor)}", flush=True)
 
 
 def main():
@@ -106,7 +108,7 @@ def main():
     options = parser.parse_args()
     print(describe(options.threads))
     columns = "forward backward optimizer step to-eager to-floor peak-MB first-loss last-loss"
-    print("\nmilliseconds a step    ", *(f"{column:>9}" for column in columns.split()))
+    print("\nmilliseconds a step           ", *(f"{column:>9}" for column in columns.split()))
     for name in options.sizes:
         compare(name, options)
 

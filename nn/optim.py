@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -82,10 +83,11 @@ class Optimizer:
         self._laid = self._laid_end_to_end() if self._by_entry else []
 
     def _laid_end_to_end(self):
-        """A _Laid for all small parameters that move alike."""
+        """A _Laid for all small parameters that move alike, and whose arrays nobody else holds."""
         alike: dict[tuple, list[int]] = {}
         for n, (group, p) in enumerate(self._pairs):
-            if p.requires_grad and p.size < BLOCK:
+            alone = p.data.base is None and sys.getrefcount(p.data) == 2  # p, and this call
+            if alone and p.requires_grad and p.size < BLOCK and id(p.grad) not in _flat:
                 alike.setdefault((id(group), p.ndim >= 2, p.dtype), []).append(n)
         return [_Laid(self, numbers) for numbers in alike.values() if len(numbers) > 1]
 

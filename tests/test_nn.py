@@ -1,5 +1,6 @@
 """Modules, layers, optimizers; the ops they are made of are in test_ops.py."""
 
+import copy
 import math
 import subprocess
 import sys
@@ -123,6 +124,51 @@ def test_to_another_dtype():
     model.to(np.float64)
     assert {p.dtype for p in model.parameters()} == {np.dtype(float)}
     assert model.first.weight.grad is None and model(Tensor(np.ones((2, 3)))).dtype == float
+
+
+# ---------------------------------------------------------------- printing
+
+
+def test_a_model_prints_its_layers():
+    model = Pair(RNG(0), tied=True)
+    model.parent = model
+    model.names = {"a": 1}
+    assert repr(model) == """\
+Pair(
+  first: Linear(3 -> 3, bias)
+  rest: [
+    (0): Linear(3 -> 3)
+    (1): [
+      (0): LayerNorm(3, bias)
+    ]
+  ]
+  frozen: Tensor(2)
+  again: Tensor(3, 3)
+)
+29 parameters"""
+    model.rest = [nn.Block(4, 2, 8, RNG(0), bias=False, dropout=0.5) for _ in range(3)]
+    assert """\
+    (0-2): 3 x Block(
+      norm1: LayerNorm(4)
+      attention: MultiHeadAttention(
+        qkv: Linear(4 -> 12)
+        projection: Linear(4 -> 4)
+        dropout: Dropout(p=0.5)
+      )
+""" in repr(model)
+    model.rest[1].norm1 = nn.LayerNorm(4)
+    assert [line for line in repr(model).splitlines() if line.startswith("    (")] == [
+        "    (0): Block(", "    (1): Block(", "    (2): Block(",
+    ]  # fmt: skip
+
+
+def test_printing_computes_nothing(monkeypatch):
+    model = Pair(None)
+    monkeypatch.setattr(np, "array2string", None)
+    for p in model.parameters():
+        p.data = np.broadcast_to(np.float32(0), (10**6, *p.shape))  # no memory is there
+    assert repr(model).endswith("\n29,000,000 parameters")
+    assert repr(nn.Module()) == "Module()\n0 parameters"
 
 
 # ---------------------------------------------------------------- layers
@@ -339,6 +385,8 @@ def test_dropout():
     assert nn.Dropout(0.0, RNG(0))(x) is x
     with pytest.raises(ValueError, match="below 1, got 1"):
         nn.Dropout(1, RNG(0))
+    with pytest.raises(ValueError, match="no random generator to draw from"):
+        nn.Dropout(0.5, None)(x)
 
 
 def test_dropout_in_a_block_acts_in_training_only():
@@ -514,6 +562,110 @@ def test_groups_have_rates_and_decays_of_their_own():
     velocity.grad = np.array(0.0)
     nn.SGD([{"params": [velocity], "weight_decay": 0.5}], lr=0.1).step()
     assert velocity.item() == pytest.approx(0.95)
+
+
+def runs_alike(make, prepare, change):
+    """Steps of an optimizer whose parameters are laid end to end, and of one that lays none."""
+    results = []
+    for block in (1, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nn.optim, "BLOCK", block)
+            ps = prepare()
+            optimizers = make(ps)
+            assert bool(optimizers[0]._laid) == (block > 1)
+            for step in range(6):
+                for n, p in enumerate(ps):
+                    y = (p * RNG([step, n]).standard_normal(p.shape).astype(p.dtype)).sum()
+                    y.backward()
+                change(step, ps)
+                nn.clip_grad_norm(ps, 2.0)
+                for optimizer in optimizers:
+                    optimizer.step()
+                optimizers[0].zero_grad()
+            states = [v for o in optimizers for v in o.state_dict().values()]
+            results.append([*(p.data for p in ps), *states])
+    for a, b in zip(*results, strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def mixed():
+    """Parameters of two dtypes, and of 0 to 3 axes."""
+    shapes = [(3, 4), (4,), (), (2, 2), (5,), (0, 2), (2, 1, 2), (3,)]
+    return [
+        Tensor(RNG(n).standard_normal(shape), requires_grad=True, dtype=dtype)
+        for n, shape in enumerate(shapes)
+        for dtype in (np.float32, np.float64)
+    ]
+
+
+def replace_data(step, ps):
+    if step == 2:
+        ps[4].data = ps[4].data.copy()
+
+
+def replace_gradient(step, ps):
+    if step == 2:
+        ps[0].grad = 2 * ps[0].grad
+
+
+def drop_gradient(step, ps):
+    if step in (1, 4):
+        ps[0].grad = None
+
+
+@pytest.mark.parametrize(
+    "change", [lambda step, ps: None, replace_data, replace_gradient, drop_gradient]
+)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda ps: [nn.AdamW(ps, 0.1, weight_decay=0.3)],
+        lambda ps: [nn.SGD(ps, 0.1, momentum=0.9)],
+        lambda ps: [nn.AdamW([{"params": ps[:7], "weight_decay": 0.2},
+                              {"params": ps[7:], "lr_scale": 0.5}], 0.1)],
+        lambda ps: [nn.AdamW(ps, 0.1), nn.SGD(ps[2:], 0.1)],
+    ],
+)  # fmt: skip
+def test_small_parameters_end_to_end_move_as_one_by_one(make, change):
+    runs_alike(make, mixed, change)
+
+
+def test_what_is_not_laid_end_to_end():
+    def pair():
+        return [Tensor(np.ones(3), requires_grad=True) for _ in range(2)]
+
+    assert len(nn.AdamW(pair())._laid) == 1 and not nn.AdamW(pair()[:1])._laid
+    assert not nn.Muon([Tensor(np.ones((2, 2)), requires_grad=True) for _ in range(2)])._laid
+    held = (ps := pair())[0].data  # whoever holds the array sees what becomes of it
+    assert not nn.AdamW(ps)._laid and ps[0].data is held
+    ps = pair()
+    vector = nn.optim.flatten(ps)
+    assert not nn.AdamW([vector, *pair()[:1]])._laid and ps[0].data.base is vector.data
+    ps = pair()
+    ps[0].requires_grad = False
+    assert not nn.AdamW(ps)._laid
+
+
+def test_gradients_that_are_there_when_an_optimizer_is_made_stay():
+    ps = parameters()
+    before = [p.grad for p in ps]
+    nn.AdamW(ps)
+    assert all(p.grad is g for p, g in zip(ps, before, strict=True))
+
+
+def test_a_copy_of_an_optimizer_moves_its_own_parameters():
+    ps = [p for p in mixed() if p.size]
+    optimizer = nn.AdamW(ps, 0.1)
+    for p in ps:
+        p.sum().backward()
+    assert optimizer._laid and all(one.whole() for one in optimizer._laid)
+    other, copies = copy.deepcopy((optimizer, ps))
+    other.step()
+    assert all((p.data != c.data).all() for p, c in zip(ps, copies, strict=True))
+    optimizer.step()
+    for p, c in zip(ps, copies, strict=True):
+        np.testing.assert_allclose(p.data, c.data)
 
 
 def test_impossible_groups():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import nn
-from autograd import Tensor
-from nn.threads import in_threads, thread_count
+import tinygpt
+from autograd import Tensor, grad, no_grad
+from nn.threads import for_each, in_task, in_threads, thread_count
 
 
 def test_tasks_run_at_once_and_give_what_they_return():
@@ -88,3 +89,114 @@ def test_an_optimizer_does_the_same_in_any_number_of_threads(monkeypatch, thread
             optimizer.step()
         results.append(p.data)
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+def test_for_each_does_each_block_once(monkeypatch, threads, n):
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: threads)
+    done, inside = [], []
+
+    def work(block):
+        done.append(block)
+        inside.append(in_task())
+
+    for_each(work, range(n))
+    assert sorted(done) == list(range(n)) and not in_task()
+    assert inside == [threads > 1 and n > 1] * n
+
+
+def test_tasks_inside_a_task_run_in_its_thread(monkeypatch):
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: 4)
+
+    def task():
+        idents = []
+        for_each(lambda _: idents.append(threading.get_ident()), range(9))
+        return {threading.get_ident(), *idents, *in_threads([threading.get_ident] * 3)}
+
+    assert [len(idents) for idents in in_threads([task, task])] == [1, 1]
+
+
+def test_tasks_have_the_settings_of_their_caller():
+    with np.errstate(over="raise"):
+        assert in_threads([lambda: np.geterr()["over"]] * 2) == ["raise", "raise"]
+
+
+def batch(V=11, B=6, T=8):
+    ids = np.random.default_rng(1).integers(0, V, (B, T + 1))
+    targets = np.where(np.random.default_rng(2).random((B, T)) < 0.4, -100, ids[:, 1:])
+    targets[3] = -100
+    return ids[:, :-1], targets
+
+
+def gpt(**options):
+    config = tinygpt.GPTConfig(11, block_size=8, n_layer=2, n_head=2, n_embd=8, **options)
+    return tinygpt.TinyGPT(config, np.random.default_rng(0)).to(np.float64)
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Batches of 16 tokens and more are shared; the calls of the loss, as numbers of sequences."""
+    monkeypatch.setattr(nn.threads, "thread_count", lambda: 3)
+    monkeypatch.setattr(nn.threads, "_THREAD_TOKENS", 16)
+    calls, original = [], tinygpt.linear_cross_entropy
+    monkeypatch.setattr(
+        tinygpt, "linear_cross_entropy",
+        lambda x, *rest: calls.append(len(x)) or original(x, *rest),
+    )  # fmt: skip
+    return calls
+
+
+def test_a_shared_batch_has_the_loss_and_the_gradients_of_all(shared):
+    model, (ids, targets) = gpt(), batch()
+    parameters = model.parameters()
+    whole = in_threads([lambda: model.loss(ids, targets)])[0]
+    alone = in_threads([lambda: model.loss(ids, targets), int])[0]  # in a task
+    assert shared == [2, 2, 2, 6] and alone.item() == pytest.approx(whole.item(), rel=1e-13)
+    expected = grad(alone, parameters, np.array(0.3))
+    for _ in range(2):
+        loss = model.loss(ids, targets)
+        loss.backward(np.array(0.3))
+        for n, p in zip(expected, parameters, strict=True):
+            np.testing.assert_allclose(p.grad, n.data, rtol=1e-10, atol=1e-15)
+        for p in parameters:
+            p.grad = None
+    with pytest.raises(ValueError, match="used already"):
+        loss.backward()
+    loss = model.loss(ids, targets)
+    traced = grad(loss, parameters, np.array(0.3), create_graph=True)
+    for n, p in zip(expected, traced, strict=True):
+        np.testing.assert_allclose(p.data, n.data, rtol=1e-10, atol=1e-15)
+
+
+def test_the_same_batch_gives_the_same_bits_again(shared):
+    model, (ids, targets) = gpt(), batch()
+    runs = []
+    for _ in range(3):
+        loss = model.loss(ids, targets)
+        runs.append([loss.data, *(g.data for g in grad(loss, model.parameters()))])
+    for a, b, c in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+def test_when_a_batch_is_not_shared(shared):
+    (ids, targets), model = batch(), gpt()
+    model.loss(ids[0], targets[0])
+    model.loss(ids[:3, :5], targets[:3, :5])
+    with no_grad():
+        model.loss(ids, targets)
+    model.eval().loss(ids, targets)
+    gpt(dropout=0.1).loss(ids, targets)
+    for p in (model := gpt()).parameters():
+        p.requires_grad = False
+    model.loss(ids, targets)
+    model = gpt()
+    scale = Tensor(1.0, requires_grad=True)
+    model.norm.weight = scale * model.norm.weight  # computed: its gradient goes on to scale
+    model.loss(ids, targets).backward()
+    assert shared == [8, 3, 6, 6, 6, 6, 6] and scale.grad is not None
+    with pytest.raises(ValueError, match=r"logits of shape \(6, 8, 11\) need integer targets"):
+        gpt().loss(ids, targets[:, 1:])
+    with pytest.raises(IndexError, match="embedding: ids go from"):
+        gpt().loss(ids + 9, targets)
