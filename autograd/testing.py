@@ -180,7 +180,9 @@ def programs(draw, inputs: int = 2, max_steps: int = 8, elementwise: bool = Fals
 # ---------------------------------------------------------------- an op
 
 
-def check_op(fn: Callable[..., Tensor], *args: Any, order: int = 2, **options: Any) -> None:
+def check_op(
+    fn: Callable[..., Tensor | Sequence[Tensor]], *args: Any, order: int = 2, **options: Any
+) -> None:
     """Test everything that an op must do on `fn(*args, **options)`, or raise AssertionError.
 
     `args` are arrays of floating-point numbers, `options` constants, and what fn returns is a
