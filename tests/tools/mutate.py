@@ -323,6 +323,8 @@ def walk(n, s):
         return
     if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]).startswith("__"):
         return  # __all__, __slots__, __hash__
+    if isinstance(n, ast.Assign) and type(getattr(n.value, "value", None)) is str:
+        return  # a text with a name
     if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant):
         return  # a docstring
     if isinstance(n, ast.FunctionDef) and "overload" in map(ast.unparse, n.decorator_list):
