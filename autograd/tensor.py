@@ -246,7 +246,7 @@ def _recorded(function):
         except (ValueError, TypeError, IndexError) as error:
             raise errors.explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:
-            raise TypeError(_naming(errors.NOT_AN_OP, call, result=type(result).__name__))
+            raise TypeError(errors.NOT_AN_OP.format(op=call.__name__, result=type(result).__name__))
         (value, vjp), out = result, _new(Tensor)
         out.data = value if type(value) is ndarray else np.asarray(value)
         out.grad = out.grad_buffer = None
@@ -255,7 +255,7 @@ def _recorded(function):
             out._op, out._args, out._kwargs, out._vjp, out._number = None, (), None, None, 0
             return out
         if out.data.dtype.kind != "f":
-            raise TypeError(_naming(errors.NOT_REAL, call, dtype=out.data.dtype))
+            raise TypeError(errors.NOT_REAL.format(op=call.__name__, dtype=out.data.dtype))
         if loose:  # what the vjp saw is what the body shall see again on Tensors
             args = tuple(x if type(x) is Tensor else a for x, a in zip(args, arrays, strict=True))
         out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
@@ -265,10 +265,6 @@ def _recorded(function):
         return out
 
     return call
-
-
-def _naming(text, call, **found):
-    return text.format(op=call.__name__, **found)
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -296,7 +292,7 @@ def _positional(function, args, kwargs):
         args, kwargs = bound.args, bound.kwargs
         for name, value in kwargs.items():
             if type(value) is Tensor:
-                raise TypeError(_naming(errors.TENSOR_OPTION, function, name=name))
+                raise TypeError(errors.TENSOR_OPTION.format(op=function.__name__, name=name))
     return args, kwargs
 
 
@@ -335,7 +331,7 @@ def _collect(output):
     nodes, seen = [output], set()
     for node in nodes:  # the list grows while it is read
         if node._vjp is _USED:
-            raise ValueError(_naming(errors.USED_GRAPH, node._op))
+            raise ValueError(errors.USED_GRAPH.format(op=node._op.__name__))
         for x in node._args:
             if type(x) is Tensor and x.requires_grad and id(x) not in seen:
                 seen.add(id(x))

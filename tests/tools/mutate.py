@@ -323,8 +323,15 @@ def walk(n, s):
         return
     if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]).startswith("__"):
         return  # __all__, __slots__, __hash__
+    if isinstance(n, ast.Assign) and type(getattr(n.value, "value", None)) is str:
+        return  # a text with a name
     if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant):
         return  # a docstring
+    if isinstance(n, ast.FunctionDef) and "overload" in map(ast.unparse, n.decorator_list):
+        return  # for type checkers
+    if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING":
+        yield from itertools.chain(*(walk(b, s) for b in n.orelse))
+        return
     yield n, s
     if isinstance(n, ast.Raise) or (number(n) is not None and isinstance(n, ast.UnaryOp)):
         return
