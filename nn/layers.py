@@ -20,8 +20,8 @@ __all__ = ["Dropout", "Embedding", "LayerNorm", "Linear"]
 
 
 def _normal(rng, std, *shape):
-    if rng is None:
-        return Tensor(np.zeros(shape, dtype=np.float32), requires_grad=True)
+    if rng is None:  # no memory: one zero, seen everywhere, and read-only
+        return Tensor(np.broadcast_to(np.float32(0), shape), requires_grad=True)
     return Tensor(std * rng.standard_normal(shape, dtype=np.float32), requires_grad=True)
 
 

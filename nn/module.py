@@ -74,8 +74,10 @@ class Module:
         for name, parameter in own.items():
             if assign:
                 parameter.data = arrays[name]
-            else:
+            elif parameter.data.flags.writeable:
                 parameter.data[...] = arrays[name]
+            else:  # the zeros of a model that was made to be loaded
+                parameter.data = np.array(arrays[name])
 
     def train(self, training: bool = True) -> Module:
         """Set `training` here and below: dropout is active while it is true."""

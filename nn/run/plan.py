@@ -27,16 +27,20 @@ def memory_needed(
 
     Of a model class that does not say what it keeps for backward, it is the memory of the weights.
     """
-    try:
-        made = architecture.model(config, None)  # zeros, which take no memory until written to
-        parameters = sum(p.size for p in made.parameters())
-    except MemoryError:
-        return math.inf
+    parameters = parameter_count(architecture, config)
     per_token = architecture.kept(config, training.activation_checkpointing)
     rows = _rows(config, training, procs)
     threads = threads_for(parameters, training.batch_size // procs, config.block_size)
     copies = 3 + (threads if procs == 1 else 1)  # weights, two moments, and gradients
     return 4 * (copies * parameters + rows * config.block_size * per_token) + 50e6
+
+
+def parameter_count(architecture: Architecture, config: Any) -> int:
+    """How many parameters a model has that is not made yet; its zeros take no memory."""
+    try:
+        return sum(p.size for p in architecture.model(config, None).parameters())
+    except (MemoryError, ValueError) as error:
+        raise ValueError(f"a model of this size cannot be made here: {error}") from error
 
 
 def _rows(config, training, procs):
@@ -64,10 +68,11 @@ def check_memory(
         where = f" in each of {team.here} processes" if team.here > 1 else ""
         fewer = ", or fewer processes" if team.here > 1 else ""
         raise ValueError(
-            f"a model of this size with {config.block_size} tokens and "
-            f"{_rows(config, training, team.size)} sequences at once{where} takes about "
-            f"{needed / 1e9:.1f} GB of memory, this machine has {available / 1e9:.1f} GB: take a "
-            f"smaller model, --block-size or --micro-batch-size{fewer}"
+            f"a model of {parameter_count(architecture, config):,} parameters, "
+            f"{config.block_size} tokens and {_rows(config, training, team.size)} sequences at "
+            f"once{where} takes about {needed / 1e9:,.1f} GB of memory, this machine has "
+            f"{available / 1e9:.1f} GB: take a smaller model, --block-size or "
+            f"--micro-batch-size{fewer}"
         )
 
 

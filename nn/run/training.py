@@ -273,7 +273,10 @@ def _flattened(parameters):
     the next iteration. In a vector it would take its memory all the time.
     """
     small = [p for p in parameters if p.size < _LARGE]
-    return [*([flatten(small)] if small else []), *(p for p in parameters if p.size >= _LARGE)]
+    large = [p for p in parameters if p.size >= _LARGE]
+    for p in large:
+        p.data = np.require(p.data, requirements="W")  # zeros that are to be loaded are not
+    return [*([flatten(small)] if small else []), *large]
 
 
 def _below(prefix, arrays):
