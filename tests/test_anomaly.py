@@ -129,7 +129,7 @@ def test_options_that_stay_the_same_pass():
     x = leaf(1.0, 2.0)
     with detect_anomaly():
         x[np.array([0, 1]), None].sum().backward()
-        ag.expand_dims(x, [0, 2]).sum().backward()
+        ag.expand_dims(x, (0, 2)).sum().backward()
     np.testing.assert_array_equal(x.grad, [2, 2])
 
 
