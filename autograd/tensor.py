@@ -173,7 +173,7 @@ class Tensor:
         data, notes = self.data, ""
         text = np.array2string(data, separator=", ", prefix="Tensor(")  # the corners, if it is long
         if data.size > np.get_printoptions()["threshold"]:
-            notes += f", shape={data.shape}"
+            notes = f", shape={data.shape}"
         if data.dtype not in (float, int, bool):  # which one sees from the digits
             notes += f", dtype={data.dtype}"
         return f"Tensor({text}{notes}{', requires_grad=True' if self.requires_grad else ''})"
@@ -184,6 +184,7 @@ def _data(x):
 
 
 if TYPE_CHECKING:
+    _F = TypeVar("_F", bound=Callable[..., Any])
 
     class _Op(Protocol):
         __name__: str
@@ -265,9 +266,6 @@ def _recorded(function):
         return out
 
     return call
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _register(call: _F) -> _F:

@@ -125,6 +125,14 @@ def test_options_and_indices_are_watched():
                 y.backward(np.ones(y.shape))
 
 
+def test_options_that_stay_the_same_pass():
+    x = leaf(1.0, 2.0)
+    with detect_anomaly():
+        x[np.array([0, 1]), None].sum().backward()
+        ag.expand_dims(x, (0, 2)).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 2])
+
+
 def test_masks_inside_of_an_op_are_no_anomaly():
     x = Tensor(np.ones((3, 2)), requires_grad=True)
     with detect_anomaly():

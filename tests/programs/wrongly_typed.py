@@ -6,7 +6,7 @@ import autograd as ag
 
 
 @ag.op
-def double(x):
+def doubled(x):
     return 2 * x, (lambda g: 2 * g,)
 
 
@@ -14,7 +14,7 @@ def mistakes(t: ag.Tensor) -> None:
     t.grad.sum()  # wrong: it may be None
     t.shape.sum()  # wrong
     t.exp().no_such_method()  # wrong
-    double(t).no_such_method()  # wrong
+    doubled(t).no_such_method()  # wrong
     (ag.exp(t) + 1 - -t[0]).no_such_method()  # wrong
     ag.concatenate([t, t]).no_such_method()  # wrong
     ag.split(t, 2).no_such_method()  # wrong
