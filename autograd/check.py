@@ -9,7 +9,7 @@ check of order 1 applied to it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ _STEP = _EPS ** (1 / 3)  # balances truncation, step**2, with rounding, eps / st
 
 
 def check_gradients(
-    fn: Callable[..., Tensor],
+    fn: Callable[..., Tensor | Sequence[Tensor]],
     *args: Any,
     order: int = 2,
     rtol: float = 1e-6,
@@ -34,7 +34,7 @@ def check_gradients(
     """Compare the derivatives of `fn(*args)` up to `order` with central differences.
 
     Each of `args` is an array or Tensor of floating-point numbers, checked in float64; constants
-    belong into `fn`: `check_gradients(lambda x: take(x, index), x)`. `fn` returns a Tensor or a
+    belong in `fn`: `check_gradients(lambda x: take(x, index), x)`. `fn` returns a Tensor or a
     sequence of them. An argument with more than `entries` entries is checked along that many
     random directions instead. Raises AssertionError naming the argument, the entry, both numbers
     and the tolerance; TypeError for an argument or a result that cannot be checked.

@@ -76,7 +76,7 @@ def _signature(function):
 
 
 def constant(x):
-    """NumPy's numbers as weak as Python's, so that float32 stays float32; lists as arrays."""
+    """NumPy's numbers as Python's, so that float32 * x stays float32; lists as arrays."""
     if isinstance(x, (np.generic, np.ndarray)) and not x.ndim:
         return x.item()
     return np.asarray(x) if type(x) is list and x else x

@@ -8,100 +8,66 @@ from __future__ import annotations
 
 import numpy as np
 
-INTEGER_LEAF = (
-    "Tensor(requires_grad=True) needs floating-point data, got dtype {dtype}: gradients are real "
-    "numbers; pass dtype=float"
-)
-TO_ARRAY = (
-    "a Tensor that requires gradients was converted to a NumPy array, which would lose the graph: "
-    "use t.data (or t.detach()) if a constant is what you want, and an op (np.stack for a list of "
-    "Tensors) if it is not"
-)
-ASSIGNMENT = (
-    "a Tensor cannot be assigned to, its graph would no longer tell how it was computed: build a "
-    "new one with where(), concatenate() or scatter(), or write t.data[...] outside of the graph"
-)
-TRUTH_VALUE = (
-    "a Tensor of shape {shape} is neither true nor false: compare it and use .all() or .any(), or "
-    "where() to choose entry by entry"
-)
+# fmt: off
+
+INTEGER_LEAF = ("Tensor(requires_grad=True) needs floating-point data, got dtype {dtype}: "
+    "gradients are real numbers; pass dtype=float")
+TO_ARRAY = ("a Tensor that requires gradients was converted to a NumPy array, which would lose the "
+    "graph: use t.data (or t.detach()) if a constant is what you want, and an op (np.stack for a "
+    "list of Tensors) if it is not")
+ASSIGNMENT = ("a Tensor cannot be assigned to, its graph would no longer tell how it was computed: "
+    "build a new one with where(), concatenate() or scatter(), or write t.data[...] outside of the "
+    "graph")
+TRUTH_VALUE = ("a Tensor of shape {shape} is neither true nor false: compare it and use .all() or "
+    ".any(), or where() to choose entry by entry")
 TO_FLOAT = "float(t) and math.* would lose the graph: use t.item() for the number"
 
-UFUNC_METHOD = (
-    "np.{name}.{method} is not recorded in the graph: use the op instead (sum for add.reduce, "
-    "scatter for add.at, ...), or .data for a constant"
-)
-OUT = (
-    "np.{name}(..., out=) writes into an array that is there already, where the graph does not see "
-    "it: write y = np.{name}(...), and y = y + t for y += t on an array"
-)
-NO_OP = (
-    "np.{name} has no op, and running it on the array would lose the graph: define one in your own "
-    "file (@op def {name}(...), see 'Adding an op' in the README) and np.{name} will find it, or "
-    "pass t.data if a constant is what you want"
-)
+UFUNC_METHOD = ("np.{name}.{method} is not recorded in the graph: use the op instead (sum for "
+    "add.reduce, scatter for add.at, ...), or .data for a constant")
+OUT = ("np.{name}(..., out=) writes into an array that is there already, where the graph does not "
+    "see it: write y = np.{name}(...), and y = y + t for y += t on an array")
+NO_OP = ("np.{name} has no op, and running it on the array would lose the graph: define one in "
+    "your own file (@op def {name}(...), see 'Adding an op' in the README) and np.{name} will find "
+    "it, or pass t.data if a constant is what you want")
 
-TAKEN = (
-    "op {name} is taken: {known} defines it, and NumPy's functions and Tensor's methods find ops "
-    "by name; call the one in {new} something else"
-)
+TAKEN = ("op {name} is taken: {known} defines it, and NumPy's functions and Tensor's methods find "
+    "ops by name; call the one in {new} something else")
 TENSOR_OPTION = "{op}({name}=) is an option, not differentiable: got a Tensor, pass t.data"
-NOT_AN_OP = (
-    "op {op} returned a {result}, not (value, vjp): end it with `return value, (lambda g: ..., )`"
-)
-NOT_REAL = (
-    "op {op} turned a tensor that requires gradients into dtype {dtype}: gradients are real "
-    "numbers; use t.data for a constant"
-)
+NOT_AN_OP = ("op {op} returned a {result}, not (value, vjp): end it with `return value, (lambda g: "
+    "..., )`")
+NOT_REAL = ("op {op} turned a tensor that requires gradients into dtype {dtype}: gradients are "
+    "real numbers; use t.data for a constant")
 
-NO_GRAPH = (
-    "backward on a tensor without a graph: nothing it was computed from has requires_grad=True (or "
-    "it was computed under no_grad(), or detached): make the leaves with "
-    "Tensor(..., requires_grad=True)"
-)
-USED_GRAPH = (
-    "backward through a graph that was used already (at {op}): its arrays are freed as it goes; "
-    "compute the loss anew, ask for all gradients in one call, or keep the graph with "
-    "grad(..., create_graph=True)"
-)
-NOT_A_NUMBER = (
-    "backward on a tensor of shape {shape}: only a single number has a gradient by itself; reduce "
-    "it (.sum(), .mean()) or pass gradient= of that shape"
-)
+NO_GRAPH = ("backward on a tensor without a graph: nothing it was computed from has "
+    "requires_grad=True (or it was computed under no_grad(), or detached): make the leaves with "
+    "Tensor(..., requires_grad=True)")
+USED_GRAPH = ("backward through a graph that was used already (at {op}): its arrays are freed as "
+    "it goes; compute the loss anew, ask for all gradients in one call, or keep the graph with "
+    "grad(..., create_graph=True)")
+NOT_A_NUMBER = ("backward on a tensor of shape {shape}: only a single number has a gradient by "
+    "itself; reduce it (.sum(), .mean()) or pass gradient= of that shape")
 SEED_SHAPE = "gradient= has shape {given}, the tensor {shape}: they must be equal"
-CONSTANT_INPUT = (
-    "grad: input {i} does not require gradients: make it with Tensor(..., requires_grad=True) "
-    "before computing the output"
-)
+CONSTANT_INPUT = ("grad: input {i} does not require gradients: make it with Tensor(..., "
+    "requires_grad=True) before computing the output")
 
-NOT_A_TUPLE = (
-    "the vjp of {op} returned a {result}: a single function returns a tuple with the gradients of "
-    "all arguments; for one function per argument write (lambda g: ..., )"
-)
-WRONG_NUMBER = (
-    "the vjp of {op} gives {n} gradients, but its arguments {needed} need one: return one per "
-    "differentiable argument, in order, or pass an argument that has no derivative as t.data"
-)
-NO_GRADIENT = (
-    "the vjp of {op} gives None for an argument that requires gradients: return its gradient, or "
-    "pass that argument as t.data"
-)
-WRITER_OF_TENSORS = (
-    "the vjp of {op} gives a GradientWriter where derivatives of higher order need the gradient "
-    "itself: return it where g is a Tensor, or name a reference, @op(reference=...)"
-)
-GRADIENT_SHAPE = (
-    "the vjp of {op} gives a gradient of shape {given} for an argument of shape {shape}: it must "
-    "have that shape, or one it broadcasts to"
-)
-INTEGER_ARGUMENT = (
-    "an argument of {op} requires gradients and has dtype {dtype}: gradients are real numbers; "
-    "make it with dtype=float"
-)
-GRADIENT_DTYPE = (
-    "the vjp of {op} turns {dtype} into {given}: look for NumPy scalars and integer arrays in it, "
-    "and use Python numbers (math.sqrt)"
-)
+NOT_A_TUPLE = ("the vjp of {op} returned a {result}: a single function returns a tuple with the "
+    "gradients of all arguments; for one function per argument write (lambda g: ..., )")
+WRONG_NUMBER = ("the vjp of {op} gives {n} gradients, but its arguments {needed} need one: return "
+    "one per differentiable argument, in order, or pass an argument that has no derivative as "
+    "t.data")
+NO_GRADIENT = ("the vjp of {op} gives None for an argument that requires gradients: return its "
+    "gradient, or pass that argument as t.data")
+WRITER_OF_TENSORS = ("the vjp of {op} gives a GradientWriter where derivatives of higher order "
+    "need the gradient itself: return it where g is a Tensor, or name a reference, "
+    "@op(reference=...)")
+GRADIENT_SHAPE = ("the vjp of {op} gives a gradient of shape {given} for an argument of shape "
+    "{shape}: it must have that shape, or one it broadcasts to")
+INTEGER_ARGUMENT = ("an argument of {op} requires gradients and has dtype {dtype}: gradients are "
+    "real numbers; make it with dtype=float")
+GRADIENT_DTYPE = ("the vjp of {op} turns {dtype} into {given}: look for NumPy scalars and integer "
+    "arrays in it, and use Python numbers (math.sqrt)")
+
+# fmt: on
 
 # What NumPy's messages do not say, by a phrase that is in them (test_errors.py holds the phrases).
 RULES = {

@@ -1,9 +1,9 @@
-"""The calculus: every op with its derivative beside it.
+"""The ops, each with its derivative beside it.
 
 `x, y` are inputs, `g` is the gradient of the value, and each vjp returns the gradient of one
 argument. Nothing here undoes broadcasting: the engine sums a gradient down to its argument's
-shape. Bodies run on arrays, and on Tensors where gradients of gradients are asked for; what is
-computed in an op and needed by its vjp is simply closed over.
+shape. Bodies run on arrays, and on Tensors where gradients of gradients are asked for; a vjp is a
+closure that uses what the body has computed.
 
 In order: arithmetic, functions, choices, reductions, normalizations, products, shapes, indexing.
 Next to read: check.py, which compares derivatives with finite differences.
@@ -204,8 +204,8 @@ def astype(x, dtype):
 
 
 # ---------------------------------------------------------------- reductions
-# `axis` is None (all of them), an int or a tuple; with `keepdims` they stay, of size 1. Of nothing,
-# sum is 0 and prod is 1, mean and var are nan with a warning, and max and min refuse, as NumPy's.
+# `axis` is None (all axes), an int or a tuple; with `keepdims` reduced axes stay, of size 1. Over
+# no entries sum is 0, prod 1, mean and var are nan with a warning, max and min raise, as in NumPy.
 
 
 def _count(x, y):
@@ -220,7 +220,7 @@ def _unreduce(g, axis, keepdims):
 
 @op
 def sum(x, axis=None, keepdims=False):
-    """The sum over `axis`; the sum of nothing is 0."""
+    """The sum over `axis`; over no entries it is 0."""
     return x.sum(axis=axis, keepdims=keepdims), (
         lambda g: np.broadcast_to(_unreduce(g, axis, keepdims), x.shape or 1),  # 0-d has an axis 0
     )
@@ -337,7 +337,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
 def logsumexp(x, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow.
 
-    Of nothing but -inf it is -inf, with derivative 0.
+    Where all entries are -inf it is -inf, with derivative 0.
     """
     m = x.max(axis=axis, keepdims=True)
     m = np.where(np.isfinite(m), m, 0)
@@ -368,7 +368,7 @@ def softmax(x, axis=-1):
 
 @op
 def log_softmax(x, axis=-1):
-    """log(softmax(x)) along `axis`, without leaving the logarithm."""
+    """log(softmax(x)) along `axis`, exact even where softmax(x) is so small that it is 0."""
     z = x - x.max(axis=axis, keepdims=True)
     y = z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
     return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
@@ -426,7 +426,7 @@ def layer_norm(x, weight=None, bias=None, eps=1e-5):
         g, gx = g.reshape(rows.shape), np.empty(rows.shape, dtype)
         gw, gb, share = np.zeros(C, dtype), np.zeros(C, dtype), w * average
         for b in blocks:
-            n = _centered(rows[b], average)  # again, rather than kept
+            n = _centered(rows[b], average)  # computed again, which saves its memory
             n *= scale[b]
             t, ones = g[b] * n, np.ones(len(n), dtype)
             gw += ones @ t
@@ -540,7 +540,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 
 @_register
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
-    """A list of parts: so many equal ones, or cut before each of the indices."""
+    """A list of parts along `axis`: a number of equal ones, or cut before each of the indices."""
     x = x if type(x) is Tensor else np.asarray(x)
     axis = normalize_axis_index(axis, x.ndim)
     n, cuts = x.shape[axis], indices_or_sections
@@ -553,7 +553,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
 
 @op
 def pad(x, pad_width, mode="constant", constant_values=0):
-    """A constant put around x: `pad_width` is n, (before, after), or that for each axis."""
+    """x with a constant around it: `pad_width` is n, (before, after), or one of these per axis."""
     if mode != "constant":
         raise ValueError(f"pad(mode={mode!r}): only 'constant' is defined")
     widths = np.broadcast_to(pad_width, (x.ndim, 2))
@@ -588,14 +588,14 @@ def _traceable_scatter(x, index, shape):
 
 @op(reference=_traceable_scatter)
 def scatter(x, index, shape):
-    """Zeros of `shape`, and x added to them at [index]: the adjoint of getitem."""
+    """Zeros of `shape` with x added at [index]: what getitem does to a gradient."""
     y = np.zeros(shape, x.dtype)
     _add_at(y, index, x)
     return y, (lambda g: g[index],)
 
 
 def _add_at(y, index, x):
-    """y[index] += x, with all that is picked twice added twice."""
+    """y[index] += x; to an entry that is picked twice both are added."""
     parts = index if isinstance(index, tuple) else (index,)
     arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
     if all(i.dtype == bool for i in arrays):

@@ -246,7 +246,7 @@ def _recorded(function):
         except (ValueError, TypeError, IndexError) as error:
             raise errors.explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:
-            raise TypeError(_naming(errors.NOT_AN_OP, call, result=type(result).__name__))
+            raise TypeError(errors.NOT_AN_OP.format(op=call.__name__, result=type(result).__name__))
         (value, vjp), out = result, _new(Tensor)
         out.data = value if type(value) is ndarray else np.asarray(value)
         out.grad = out.grad_buffer = None
@@ -255,7 +255,7 @@ def _recorded(function):
             out._op, out._args, out._kwargs, out._vjp, out._number = None, (), None, None, 0
             return out
         if out.data.dtype.kind != "f":
-            raise TypeError(_naming(errors.NOT_REAL, call, dtype=out.data.dtype))
+            raise TypeError(errors.NOT_REAL.format(op=call.__name__, dtype=out.data.dtype))
         if loose:  # what the vjp saw is what the body shall see again on Tensors
             args = tuple(x if type(x) is Tensor else a for x, a in zip(args, arrays, strict=True))
         out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
@@ -265,10 +265,6 @@ def _recorded(function):
         return out
 
     return call
-
-
-def _naming(text, call, **found):
-    return text.format(op=call.__name__, **found)
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -288,7 +284,7 @@ def _register(call: _F) -> _F:
 
 
 def _positional(function, args, kwargs):
-    """Tensors given by keyword moved to their positions, where the graph sees them."""
+    """The arguments of an op, where Tensors given by keyword become positional, to be recorded."""
     kwargs = {name: dispatch.constant(x) for name, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
@@ -296,7 +292,7 @@ def _positional(function, args, kwargs):
         args, kwargs = bound.args, bound.kwargs
         for name, value in kwargs.items():
             if type(value) is Tensor:
-                raise TypeError(_naming(errors.TENSOR_OPTION, function, name=name))
+                raise TypeError(errors.TENSOR_OPTION.format(op=function.__name__, name=name))
     return args, kwargs
 
 
@@ -318,7 +314,7 @@ def _walk(output, gradient, create_graph, inputs=(), leaves=False):
     step = _trace_node if create_graph else _pull_node
     if _mode.watch is not None:
         step = _mode.watch.watched(step)
-    while nodes[-1]._vjp is not None:  # the oldest are leaves
+    while nodes[-1]._vjp is not None:  # the first, oldest ones are leaves
         node = nodes.pop()
         g = sums.pop(id(node))
         if id(node) in wanted:
@@ -335,7 +331,7 @@ def _collect(output):
     nodes, seen = [output], set()
     for node in nodes:  # the list grows while it is read
         if node._vjp is _USED:
-            raise ValueError(_naming(errors.USED_GRAPH, node._op))
+            raise ValueError(errors.USED_GRAPH.format(op=node._op.__name__))
         for x in node._args:
             if type(x) is Tensor and x.requires_grad and id(x) not in seen:
                 seen.add(id(x))
@@ -366,7 +362,7 @@ def _pull_node(node, g, sums):
 
 
 def _trace_node(node, g, sums):
-    """The body once more, on Tensors: its vjp is then made of ops and recorded itself."""
+    """One step of the walk, recorded: run the body again on Tensors, so that its vjp uses ops."""
     outer = _mode.tracing, _mode.recording
     _mode.tracing = _mode.recording = True
     args = [  # indices, targets and masks are for NumPy

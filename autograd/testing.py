@@ -30,6 +30,7 @@ def arrays(
     shape: tuple[int, ...] | st.SearchStrategy | None = None,
     low: float = -2.0,
     high: float = 2.0,
+    *,
     away_from: Sequence[float] = (),
     gap: float = 0.05,
     distinct: bool = False,
@@ -43,7 +44,8 @@ def arrays(
         squares = st.sampled_from([(2, 2), (3, 3)])  # where a wrong axis or a transpose can hide
         shape = squares | hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
     if isinstance(shape, st.SearchStrategy):
-        return shape.flatmap(lambda s: arrays(s, low, high, away_from, gap, distinct))
+        options: Any = {"away_from": away_from, "gap": gap, "distinct": distinct}
+        return shape.flatmap(lambda s: arrays(s, low, high, **options))
     steps = max(64, 2 * math.prod(shape))
     if distinct:
         grid = low + max(gap, (high - low) / steps) * np.arange(steps + 1)
@@ -59,7 +61,7 @@ def arrays(
 
 
 def broadcastable(
-    n: int, max_dims: int = 3, max_side: int = 3, **options: Any
+    n: int, *, max_dims: int = 3, max_side: int = 3, **options: Any
 ) -> st.SearchStrategy[tuple[np.ndarray, ...]]:
     """n arrays whose shapes broadcast together; `options` are those of `arrays`."""
     shapes = hnp.mutually_broadcastable_shapes(
@@ -163,7 +165,7 @@ class Program:
 
 
 @st.composite
-def programs(draw, inputs: int = 2, max_steps: int = 8, elementwise: bool = False) -> Program:
+def programs(draw, *, inputs: int = 2, max_steps: int = 8, elementwise: bool = False) -> Program:
     """Random programs of smooth ops, with shared values, repeated arguments and unused steps.
 
     For inputs that broadcast together and have one axis or more; any, if `elementwise`.
@@ -180,7 +182,9 @@ def programs(draw, inputs: int = 2, max_steps: int = 8, elementwise: bool = Fals
 # ---------------------------------------------------------------- an op
 
 
-def check_op(fn: Callable[..., Tensor], *args: Any, order: int = 2, **options: Any) -> None:
+def check_op(
+    fn: Callable[..., Tensor | Sequence[Tensor]], *args: Any, order: int = 2, **options: Any
+) -> None:
     """Test everything that an op must do on `fn(*args, **options)`, or raise AssertionError.
 
     `args` are arrays of floating-point numbers, `options` constants, and what fn returns is a

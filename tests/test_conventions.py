@@ -161,7 +161,8 @@ def test_every_op_says_its_convention():
         "minimum": "At a tie each gets half", "clip": "At a bound the derivative is 1",
         "norm": "At 0 the derivative is 0", "std": "Where it is 0 the derivative is 0",
         "sqrt": "At 0 the derivative is inf", "power": "At 0 ** 0 both derivatives are 0",
-        "where": "branch not taken is 0", "logsumexp": "nothing but -inf", "sum": "of nothing",
+        "where": "branch not taken is 0", "logsumexp": "all entries are -inf",
+        "sum": "over no entries",
     }.items():  # fmt: skip
         assert words in getattr(ag, name).__doc__, name
     assert "may look nowhere gives\n    0, with gradient 0" in F.attention.__doc__

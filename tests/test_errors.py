@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import autograd as ag
-from autograd import Tensor, check_gradients, grad, op
-from autograd import tensor as engine
+from autograd import Tensor, check_gradients, errors, grad, op
 from nn import functional as F
+
+pytestmark = pytest.mark.usefixtures("registry")
 
 
 def leaf(*shape):
@@ -224,13 +225,29 @@ def exp(x):
 @pytest.mark.parametrize("name", MESSAGES)
 def test_message(name):
     action, error, message = MESSAGES[name]
-    before = dict(engine._registry)
-    try:
-        with pytest.raises(error, match=f"(?s){message}"):
-            action()
-    finally:
-        engine._registry.clear()
-        engine._registry.update(before)
+    with pytest.raises(error, match=f"(?s){message}"):
+        action()
+
+
+# What makes NumPy say each phrase of errors.RULES.
+PHRASES = {
+    "core dimension": lambda: np.ones((2, 3)) @ np.ones((2, 3)),
+    "broadcast": lambda: np.ones(2) + np.ones(3),
+    "concatenation axis": lambda: np.concatenate([np.ones((2, 3)), np.ones((2, 2))]),
+    "out of bounds for array": lambda: np.ones(2).sum(axis=1),
+    "out of bounds for axis": lambda: np.ones(2)[2],
+}
+
+
+@pytest.mark.parametrize("phrase", errors.RULES)
+def test_numpy_still_says_this(phrase):
+    """The engine knows NumPy's errors by these phrases: if one is changed, follow it in RULES."""
+    with pytest.raises((ValueError, IndexError)) as caught:
+        PHRASES[phrase]()
+    told = f"NumPy {np.__version__} says something else than {phrase!r}: {caught.value}"
+    assert phrase in str(caught.value), told
+    other = [known for known in errors.RULES if known != phrase and known in str(caught.value)]
+    assert not other, f"NumPy {np.__version__} says {other} as well: {caught.value}"
 
 
 class Odd(ValueError):
@@ -249,11 +266,8 @@ def test_errors_of_other_types_pass_through():
 
 
 def test_numpys_names_may_be_defined_again_too():
-    try:
-        for _ in range(2):
-            op(tan)
-    finally:
-        engine._registry.pop("tan")
+    for _ in range(2):
+        op(tan)
 
 
 def tan(x):

@@ -1,4 +1,4 @@
-"""The mutation score: `python tests/mutate.py` breaks the code in all the usual ways.
+"""The mutation score: `python tests/tools/mutate.py` breaks the code in all the usual ways.
 
 Every operator below makes one small change at a time: a sign, a factor, a dropped term, a wrong
 axis. The tests must notice each. A change that they do not notice is a survivor: a test is
@@ -34,9 +34,12 @@ import types
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 TARGETS = [
-    *(f"autograd/{name}.py" for name in "tensor ops check anomaly graph testing".split()),
+    *(
+        f"autograd/{name}.py"
+        for name in "tensor gradients dispatch errors ops check anomaly graph testing".split()
+    ),
     "nn/functional.py",
 ]
 TESTS = ["tests", "autograd", "nn"]
@@ -44,7 +47,7 @@ TESTS = ["tests", "autograd", "nn"]
 LEFT_OUT = [
     f"test_{name}.py"
     for name in """tinygpt gpt2 training parallel threads text checkpoint monitor project
-    pytorch""".split()
+    pytorch types""".split()
 ]
 KILLED, SURVIVED, INVALID, AGAIN = 10, 11, 12, 13  # exit codes of a fork
 MEMORY = 6 << 30
@@ -320,8 +323,15 @@ def walk(n, s):
         return
     if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]).startswith("__"):
         return  # __all__, __slots__, __hash__
+    if isinstance(n, ast.Assign) and type(getattr(n.value, "value", None)) is str:
+        return  # a text with a name
     if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant):
         return  # a docstring
+    if isinstance(n, ast.FunctionDef) and "overload" in map(ast.unparse, n.decorator_list):
+        return  # for type checkers
+    if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING":
+        yield from itertools.chain(*(walk(b, s) for b in n.orelse))
+        return
     yield n, s
     if isinstance(n, ast.Raise) or (number(n) is not None and isinstance(n, ast.UnaryOp)):
         return
