@@ -19,6 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import tinygpt
+from nn.run.tokens import split_tokens
 from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, Training
 
 RECIPES = {"AdamW": dict(optimizer="adamw"), "Muon": dict(optimizer="muon")}
@@ -26,15 +27,15 @@ RECIPES = {"AdamW": dict(optimizer="adamw"), "Muon": dict(optimizer="muon")}
 
 def run(tokens, vocab_size, recipe, seed, max_iters):
     """The validation loss after a training."""
-    cut = len(tokens) * 9 // 10
+    tokens, validation = split_tokens(tokens)
     config = TrainConfig(seed=seed, max_iters=max_iters, **RECIPES[recipe])
     model = TinyGPT(GPTConfig(vocab_size), np.random.default_rng(seed))
     T = model.config.block_size
     tinygpt.train(
         Training(model, config),
-        lambda rng: tinygpt.random_batch(tokens[:cut], T, config.batch_size, rng),
+        lambda rng: tinygpt.random_batch(tokens, T, config.batch_size, rng),
     )
-    return tinygpt.mean_loss(model, tokens[cut:])
+    return tinygpt.mean_loss(model, validation)
 
 
 def main():

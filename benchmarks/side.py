@@ -175,9 +175,9 @@ def plain_loop(job: dict, clock: Clock):
 
 
 def tinygpt(job: dict, clock: Clock):
-    """Training.step, as the program calls it, the number of parameters, and the processes."""
+    """An iteration as tinygpt.py makes it, the number of parameters, and the processes."""
     model, count = _timed_model(job, clock)
-    from nn.parallel import world
+    from nn.run.team import world
     from tinygpt import TrainConfig, Training
 
     config = TrainConfig(
@@ -192,7 +192,10 @@ def tinygpt(job: dict, clock: Clock):
     pairs = itertools.cycle(batches(job))
 
     def step():
-        return training.step(lambda rng: next(pairs))["loss"]
+        loss = training.backward(*next(pairs), training.rng())
+        training.clip()
+        training.step()
+        return loss
 
     return step, count, team
 

@@ -28,6 +28,7 @@ from pytorch_gpt import GPT, adamw
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from nn.run.tokens import split_tokens  # noqa: E402
 from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, random_batch  # noqa: E402
 
 T, B, INTERVAL = 64, 12, 250  # context, batch, iterations from one evaluation to the next
@@ -56,7 +57,8 @@ def pytorch(text: Path, threads: int) -> Iterator[tuple[int, float]]:
     torch.set_num_threads(threads)
     tokenizer = CharTokenizer().fit(text.read_text("utf-8"))
     tokens = np.array(tokenizer.encode(text.read_text("utf-8")))
-    cut, config = len(tokens) * 9 // 10, TrainConfig(optimizer="adamw")
+    config = TrainConfig(optimizer="adamw")
+    tokens, validation = split_tokens(tokens)
     sizes = GPTConfig(tokenizer.vocab_size)
     model, weights = GPT(**vars(sizes)), TinyGPT(sizes, np.random.default_rng(1337)).state_dict()
     model.load(lambda name, shape: weights[name])
@@ -69,11 +71,11 @@ def pytorch(text: Path, threads: int) -> Iterator[tuple[int, float]]:
         if i and i % INTERVAL == 0:
             with torch.no_grad():
                 rng = np.random.default_rng(0)
-                yield i, float(np.mean([loss_of(tokens[cut:], rng).item() for _ in range(20)]))
+                yield i, float(np.mean([loss_of(validation, rng).item() for _ in range(20)]))
         for group in optimizer.param_groups:
             group["lr"] = config.rate(i)
         optimizer.zero_grad()
-        loss_of(tokens[:cut], np.random.default_rng(i)).backward()
+        loss_of(tokens, np.random.default_rng(i)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
         optimizer.step()
 

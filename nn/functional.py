@@ -18,11 +18,11 @@ from autograd import GradientWriter, Tensor, multiply, op
 from .threads import BLOCK
 
 __all__ = [
-    "IGNORE", "attention", "causal_attention", "cross_entropy", "dropout", "dropout_mask",
+    "IGNORE_INDEX", "attention", "causal_attention", "cross_entropy", "dropout", "dropout_mask",
     "embedding", "erf", "gelu", "linear", "linear_cross_entropy",
 ]  # fmt: skip
 
-IGNORE = -100  # as a target: this position does not count in the loss
+IGNORE_INDEX = -100  # as a target: this position does not count in the loss
 
 
 def _rows(x):
@@ -310,7 +310,7 @@ def _triangle(n, dtype):
 
 
 @op
-def cross_entropy(logits, targets, ignore_index=IGNORE):
+def cross_entropy(logits, targets, ignore_index=IGNORE_INDEX):
     """The mean of -log softmax(logits)[target], in nats, for logits (..., V) and targets (...).
 
     Targets equal to `ignore_index` do not count; where none counts the mean is 0.
@@ -333,7 +333,7 @@ def cross_entropy(logits, targets, ignore_index=IGNORE):
     return np.where(kept, losses, 0).sum() / n, (vjp,)
 
 
-def _plain_linear_cross_entropy(x, weight, targets, ignore_index=IGNORE):
+def _plain_linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     loss, (pull,) = cross_entropy.__wrapped__(x @ weight.T, targets, ignore_index)
 
     def vjp(g):
@@ -347,7 +347,7 @@ _LOGITS = 1 << 26  # entries of the logits that exist at a time: 256 MB
 
 
 @op(reference=_plain_linear_cross_entropy)
-def linear_cross_entropy(x, weight, targets, ignore_index=IGNORE):
+def linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     """cross_entropy(x @ weight.T, targets) for x (..., C) and weight (V, C).
 
     The logits become their gradient in place. Where they are many they exist for some rows at a

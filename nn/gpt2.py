@@ -1,21 +1,22 @@
-"""GPT-2 folders as Hugging Face has them: names of weights and keys of config.json, both ways.
+"""GPT-2 folders as Hugging Face has them, both ways: names of weights and keys of config.json.
 
 https://huggingface.co/docs/transformers/model_doc/gpt2. All weights are [in, out] there as here;
-the head alone is [out, in].
+only the head is [out, in]. The model is handed in: a class Model(config, rng) whose config has the
+fields of tinygpt.GPTConfig, and whose weights have the names of tinygpt.TinyGPT.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import load_arrays, read_json
+from .files import check_seals, load_arrays, read_json, save_model
 
-__all__ = ["gpt2_config", "gpt2_names", "gpt2_weights", "read_gpt2_config", "read_gpt2_weights"]
+__all__ = ["gpt2_misfits", "gpt2_names", "load_gpt2", "save_gpt2"]
 
 # Ours: GPT-2's, after the prefix "transformer." and, in a block, "h.N."
 _OUTSIDE = {
@@ -48,11 +49,48 @@ def gpt2_names(n_layer: int) -> dict[str, str]:
 # ---------------------------------------------------------------- reading
 
 
-def read_gpt2_config(path: Path) -> dict[str, Any]:
-    """The fields of a GPTConfig from a config.json.
+def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: type) -> Any:
+    """The model(config(...), None) of a GPT-2 folder, in evaluation; its file is not copied.
+
+    Folders that save_gpt2 or save_model wrote open too. Raises ValueError naming the key of
+    config.json or the weight that is wrong.
+    """
+    directory = Path(directory)
+    path = directory / "config.json"
+    content = read_json(path)
+    own = content.get("tinygpt")  # all fields of the config, if it was written here
+    try:
+        fields = config(**(own or _fields(path)))
+    except TypeError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    arrays, header = _weights(directory, fields.n_layer)
+    check_seals(directory, header)
+    if own and "seals" not in header and content.get("model_type") == "gpt2":
+        own = None  # another program has written it since, which knows its own keys only
+        fields = config(**_fields(path))
+    made = model(fields, None)
+    state, names = made.state_dict(), gpt2_names(fields.n_layer)
+    for name in state:  # a bias that is missing is zeros
+        if name.endswith(".bias") and not own:
+            arrays.setdefault(name, state[name])
+    for name in [n for n in names if n.endswith(".bias") and n not in state]:
+        arrays.pop(name, None)  # zeros that GPT-2 has where this model has no bias
+    if fields.tie_weights:
+        arrays.pop("head.weight", None)
+    try:
+        made.load_state_dict(arrays, assign=True)
+    except ValueError as error:
+        text = str(error)
+        for ours, theirs in names.items():
+            text = text.replace(f" {ours} ", f" {theirs} ")
+        raise ValueError(f"{directory}: {text}") from error
+    return made.eval()
+
+
+def _fields(path):
+    """The fields of a GPTConfig from a config.json, but for dropout, which a training chooses.
 
     Raises ValueError naming a key that is missing or means something that is not built here.
-    Dropout is not among them: it is for a training to choose.
     """
     config = read_json(path, "vocab_size n_embd n_layer n_head")
     if config.get("model_type", "gpt2") != "gpt2":
@@ -83,15 +121,14 @@ def read_gpt2_config(path: Path) -> dict[str, Any]:
     }
 
 
-def read_gpt2_weights(
-    directory: Path, n_layer: int
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _weights(directory, n_layer):
     """{our name: array} of model.safetensors, or of the files its index lists; and its header.
 
-    The prefix "transformer." may be missing. What old files hold beside the weights (the masks
-    attn.bias and attn.masked_bias) is left out. Anything unknown keeps its own name.
+    The prefix "transformer." may be missing. The masks that old files hold (attn.bias and
+    attn.masked_bias) are left out. Anything unknown keeps its own name.
     """
-    arrays, header = {}, {}
+    arrays: dict[str, np.ndarray] = {}
+    header: dict[str, str] = {}
     for path in _files(directory):
         part, header = load_arrays(path)
         arrays |= part
@@ -111,7 +148,7 @@ def _files(directory):
         return [single]
     if index.exists():
         parts = read_json(index, "weight_map")["weight_map"]
-        names = list(parts.values()) if isinstance(parts, dict) else [None]
+        names: list[Any] = list(parts.values()) if isinstance(parts, dict) else [None]
         if not all(type(name) is str for name in names):
             raise ValueError(f"{index} is damaged: its weight_map must give each weight a file")
         return [directory / name for name in sorted(set(names))]
@@ -127,15 +164,31 @@ def _files(directory):
 # ---------------------------------------------------------------- writing
 
 
-def gpt2_config(config: Any, stop: int | None) -> dict[str, Any]:
-    """The config.json of a GPTConfig. Raises ValueError saying what GPT-2 does not have."""
+def gpt2_misfits(config: Any) -> list[str]:
+    """What keeps a model of this GPTConfig from being a GPT-2, in words; nothing if it can be."""
     misfits = []
     if not config.norm_first:
         misfits.append("norm_first is false: GPT-2 normalizes before each layer")
     if config.positions != "learned":
         misfits.append(f"positions are {config.positions}: GPT-2's are learned")
-    if misfits:
+    return misfits
+
+
+def save_gpt2(directory: Path | str, model: Any, tokenizer: Any = None, notes: Any = None) -> None:
+    """Write a folder that Hugging Face's GPT2LMHeadModel opens, and load_gpt2.
+
+    Raises ValueError saying what of this model GPT-2 does not have.
+    """
+    if misfits := gpt2_misfits(model.config):
         raise ValueError(f"this model cannot be a GPT-2: {'; '.join(misfits)}")
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    config = _config(model.config, tokenizer.stop if tokenizer else None)
+    arrays = _named(model.state_dict(), model.config.n_layer)
+    save_model(directory, model, tokenizer, notes, config, arrays)
+
+
+def _config(config, stop):
+    """The config.json of a GPTConfig."""
     theirs = {ours: name for name, ours in reversed(_ACTIVATIONS.items())}
     end = config.vocab_size - 1 if stop is None else stop
     return {
@@ -160,7 +213,7 @@ def gpt2_config(config: Any, stop: int | None) -> dict[str, Any]:
     }
 
 
-def gpt2_weights(state: Mapping[str, np.ndarray], n_layer: int) -> dict[str, np.ndarray]:
+def _named(state: Mapping[str, np.ndarray], n_layer: int) -> dict[str, np.ndarray]:
     """{GPT-2's name: array} of a state_dict; a bias that is left out here is zeros there."""
     arrays = {}
     for ours, theirs in gpt2_names(n_layer).items():

@@ -1,34 +1,94 @@
-"""Drawing the next token from the logits of a model."""
+"""Drawing tokens from a model: the options of sampling, and texts that grow token by token.
+
+B prompts, T positions, V tokens in the vocabulary.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-__all__ = ["check_sampling", "penalize", "sample"]
+from autograd import no_grad
+
+from .config import option
+
+__all__ = ["Sampling", "generate", "stream"]
 
 
-def check_sampling(
-    max_new_tokens: int = 0,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
-) -> None:
-    """Raises ValueError for an option that makes no sense."""
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
-    if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 (always the likeliest) or more, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}; leave it out for no limit")
-    for name, value in (("top_p", top_p), ("min_p", min_p)):
-        if value is not None and not 0 < value <= 1:
-            raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
-    if not 0 < repetition_penalty < math.inf:
-        raise ValueError(f"repetition_penalty must be above 0 (1: none), got {repetition_penalty}")
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. Raises ValueError for an option that makes no sense.
+
+    >>> logits = np.log([[0.1, 0.6, 0.3]])
+    >>> Sampling(temperature=0).draw(logits, np.random.default_rng(0)).tolist()
+    [1]
+    """
+
+    temperature: float = option(1.0, "0: always the likeliest token; above 1: more variety")
+    top_k: int | None = option(None, "draw from the K likeliest tokens only")
+    top_p: float | None = option(None, "draw from the likeliest tokens that sum to P")
+    min_p: float | None = option(None, "draw from the tokens P times as likely as the likeliest")
+    repetition_penalty: float = option(1.0, "above 1: fewer repeats")
+
+    def __post_init__(self):
+        if not 0 <= self.temperature < math.inf:
+            raise ValueError(
+                f"temperature must be 0 (always the likeliest) or more, got {self.temperature}"
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(
+                f"top_k must be at least 1, got {self.top_k}; leave it out for no limit"
+            )
+        for name in ("top_p", "min_p"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise ValueError(
+                f"repetition_penalty must be above 0 (1: none), got {self.repetition_penalty}"
+            )
+
+    def draw(
+        self, logits: np.ndarray, rng: np.random.Generator, before: Sequence[Any] = ()
+    ) -> np.ndarray:
+        """A token for each row of logits (B, V), drawn from softmax(logits / temperature): (B,).
+
+        Only the top_k likeliest can be drawn; of those the fewest that hold probability top_p; of
+        those the ones at least min_p times as likely as the likeliest. `before` has the tokens of
+        each row so far, for the repetition penalty. Temperature 0 uses no number of rng.
+        """
+        if not np.isfinite(logits).any(axis=-1).all() or np.isnan(logits).any():
+            raise ValueError("the model gives nan: its training has diverged")
+        if self.repetition_penalty != 1:
+            rows = zip(logits, before, strict=True)
+            logits = np.array([penalize(row, ids, self.repetition_penalty) for row, ids in rows])
+        if self.temperature == 0:
+            return logits.argmax(axis=-1)
+        cumulative = np.cumsum(self._weights(logits), axis=-1)  # (B, V)
+        at = rng.random(len(logits)) * cumulative[:, -1]
+        return (cumulative <= at[:, None]).sum(axis=-1)
+
+    def _weights(self, logits):
+        """What the probabilities are proportional to, (B, V): 0 for what cannot be drawn."""
+        scores = logits.astype(float) - logits.max(axis=-1, keepdims=True)
+        with np.errstate(over="ignore"):  # a tiny temperature: -inf, probability 0
+            p = np.exp(scores / self.temperature)
+        if self.top_k is not None and self.top_k < p.shape[-1]:
+            p *= _largest(logits, self.top_k)
+        if self.top_p is not None:
+            order = np.argsort(-p, axis=-1, kind="stable")  # likeliest first
+            sums = np.cumsum(np.take_along_axis(p, order, -1), axis=-1)
+            enough = sums >= self.top_p * sums[:, -1:]
+            enough[:, -1] = False
+            beyond = np.roll(enough, 1, axis=-1)  # the token that makes it enough is kept
+            np.put_along_axis(p, order, np.take_along_axis(p, order, -1) * ~beyond, -1)
+        if self.min_p is not None:
+            p *= p >= self.min_p  # the likeliest has 1
+        return p
 
 
 def penalize(logits: np.ndarray, before: np.ndarray, penalty: float) -> np.ndarray:
@@ -41,42 +101,104 @@ def penalize(logits: np.ndarray, before: np.ndarray, penalty: float) -> np.ndarr
     return logits
 
 
-def sample(
-    logits: np.ndarray,
-    temperature: float,
-    top_k: int | None,
-    top_p: float | None,
-    rng: np.random.Generator,
-    min_p: float | None = None,
-) -> int:
-    """A token drawn from softmax(logits / temperature), logits (V,).
-
-    Only the top_k likeliest are eligible; of those the fewest that hold probability top_p; of
-    those the ones that are at least min_p times as likely as the likeliest. Temperature 0 takes
-    the likeliest, and uses no number of rng.
-    """
-    if not np.isfinite(logits).any() or np.isnan(logits).any():
-        raise ValueError("the model gives nan: its training has diverged")
-    if temperature == 0:
-        return int(logits.argmax())
-    scores = logits.astype(float) - logits.max()
-    with np.errstate(over="ignore"):  # a tiny temperature: -inf, probability 0
-        p = np.exp(scores / temperature)
-    if top_k is not None and top_k < len(p):
-        p *= _largest(logits, top_k)
-    if top_p is not None:
-        order = np.argsort(-p, kind="stable")  # likeliest first
-        cumulative = np.cumsum(p[order])
-        p[order[np.searchsorted(cumulative, top_p * cumulative[-1]) + 1 :]] = 0
-    if min_p is not None:
-        p *= p >= min_p  # the likeliest has 1
-    cumulative = np.cumsum(p)
-    return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
-
-
 def _largest(x, k):
-    """Whether an entry is among the k largest; of equal ones the first are."""
-    least = np.partition(x, -k)[-k]
-    chosen = x > least
-    chosen[np.flatnonzero(x == least)[: k - np.count_nonzero(chosen)]] = True
-    return chosen
+    """Whether an entry is among the k largest of its row, (B, V); of equal ones the first are."""
+    least = np.partition(x, -k, axis=-1)[:, -k, None]
+    above, equal = x > least, x == least
+    left = k - above.sum(axis=-1, keepdims=True)
+    return above | (equal & (np.cumsum(equal, axis=-1) <= left))
+
+
+# ---------------------------------------------------------------- texts
+
+
+def generate(
+    model: Any, ids: Any, max_new_tokens: int, sampling: Sampling | None = None, **options: Any
+) -> np.ndarray | list[np.ndarray]:
+    """ids (T,) or (B, T) with up to max_new_tokens more, each drawn given those before it.
+
+    ids may be a list of prompts of different lengths: then a list comes back. A sequence ends
+    with a token of `stop`, which is kept, and repeated where other sequences are longer. The
+    arguments are those of `stream`.
+    """
+    prompts, single = _prompts(ids)
+    drawn = [*stream(model, prompts, max_new_tokens, sampling, **options)]
+    new = np.array(drawn, dtype=np.int64).reshape(-1, len(prompts)).T  # (B, new)
+    rows = [np.concatenate(pair) for pair in zip(prompts, new, strict=True)]
+    if single:
+        return rows[0]
+    return np.array(rows) if len({*map(len, prompts)}) == 1 else rows
+
+
+def stream(
+    model: Any,
+    ids: Any,
+    max_new_tokens: int,
+    sampling: Sampling | None = None,
+    *,
+    stop: int | Sequence[int] | None = None,
+    rng: np.random.Generator | None = None,
+    cache: bool = True,
+    **options: Any,
+) -> Iterator[Any]:
+    """Yields the next token of ids (T,), an int, or of several prompts, (B,), as it is drawn.
+
+    `sampling`, or `options` that are fields of one, says how. What comes next depends on the last
+    block_size tokens. If the model has a `decoder()`, and unless `cache` is false, that function
+    gives the logits, and may keep what it has computed: this changes the time and nothing else.
+    """
+    if max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
+    sampling = Sampling(**options) if sampling is None else sampling
+    prompts, single = _prompts(ids)
+    rng = np.random.default_rng() if rng is None else rng
+    ends = np.ravel([] if stop is None else stop).astype(int)  # type: ignore[arg-type]
+    longest = max(map(len, prompts))
+    padding = np.array([longest - len(prompt) for prompt in prompts])
+    rows = np.array([[0] * (longest - len(p)) + [*p] for p in prompts])  # (B, T)
+    done = np.zeros(len(rows), dtype=bool)
+    next_logits = model.decoder() if cache and hasattr(model, "decoder") else _plain(model)
+    for _ in range(max_new_tokens):
+        logits = _evaluated(model, next_logits, rows, padding)[~done]
+        before = [rows[b, padding[b] :] for b in np.flatnonzero(~done)]
+        new = np.full(len(rows), ends[0] if ends.size else 0)
+        new[~done] = sampling.draw(logits, rng, before)
+        rows = np.concatenate([rows, new[:, None]], axis=1)
+        yield int(new[0]) if single else new
+        done |= np.isin(new, ends)
+        if done.all():
+            return
+
+
+def _plain(model):
+    """The logits (B, V) of what follows rows (B, T), of which the first are padding (B,)."""
+
+    def next_logits(rows, padding):
+        T = model.config.block_size
+        prompts = [row[n:][-T:] for row, n in zip(rows, padding, strict=True)]
+        return np.stack([model(prompt).data[-1] for prompt in prompts])
+
+    return next_logits
+
+
+@no_grad()
+def _evaluated(model, next_logits: Callable, rows, padding):
+    """Those logits without dropout; the model is in training afterwards if it was."""
+    was_training = model.training
+    if was_training:
+        model.eval()
+    try:
+        return next_logits(rows, padding)
+    finally:
+        if was_training:
+            model.train()
+
+
+def _prompts(ids):
+    """A list of arrays, and whether ids was a single prompt."""
+    single = np.ndim(ids[0]) == 0 if len(ids) else True
+    prompts = [np.asarray(prompt) for prompt in ([ids] if single else ids)]
+    if not all(prompt.ndim == 1 and prompt.size for prompt in prompts):
+        shapes = ", ".join(str(prompt.shape) for prompt in prompts)
+        raise ValueError(f"generate: ids of shape {shapes}, expected (T,) or (B, T), T > 0")
+    return prompts, single

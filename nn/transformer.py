@@ -269,7 +269,7 @@ def share_batch(
     ids: Any,
     targets: Any,
     *,
-    ignore_index: int = F.IGNORE,
+    ignore_index: int = F.IGNORE_INDEX,
 ) -> Tensor:
     """loss(ids, targets) of a batch (B, T), computed by several threads, each for some sequences.
 

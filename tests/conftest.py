@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from autograd import tensor as engine
 
+collect_ignore = ["programs", "tools"]  # run by tests, and by hand
 quiet = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 settings.register_profile(
     "default", max_examples=50, derandomize=True, deadline=None, database=None,

@@ -10,7 +10,8 @@ import pytest
 import nn
 import tinygpt
 from autograd import grad
-from nn.checkpoint import load_arrays, save_arrays
+from nn.files import load_arrays, save_arrays
+from nn.run.tokenizers import load_tokenizer
 from tinygpt import BPETokenizer, GPTConfig, TinyGPT
 
 RNG = np.random.default_rng
@@ -169,14 +170,14 @@ def test_a_tokenizer_in_two_files(tmp_path, tokenizer):
     vocabulary = json.loads((tmp_path / "vocab.json").read_text())
     vocabulary["<|endoftext|>"] = len(vocabulary)
     (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
-    loaded = nn.text.load_tokenizer(tmp_path)
+    loaded = load_tokenizer(tmp_path)
     assert (
         loaded.encode(TEXT) == tokenizer.encode(TEXT) and loaded.decode(loaded.encode(TEXT)) == TEXT
     )
     assert (loaded.vocab_size, loaded.stop) == (tokenizer.vocab_size, tokenizer.stop)
     (tmp_path / "merges.txt").unlink()
     with pytest.raises(ValueError, match=r"vocab\.json is not a tokenizer"):
-        nn.text.load_tokenizer(tmp_path)
+        load_tokenizer(tmp_path)
 
 
 # ---------------------------------------------------------------- beside transformers

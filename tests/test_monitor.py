@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn import monitor
-from nn.monitor import Metrics, Progress, plot_losses, read_metrics, reading
+from nn.run import monitor
+from nn.run.monitor import Metrics, Progress, byte_progress, plot_losses, read_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_job_of_no_size(clock, capsys, monkeypatch):
     monkeypatch.setattr(monitor, "_QUIET", 0.0)
     with Progress(0) as progress:
         progress.update(0)
-    with reading("encoding", 0) as advance:
+    with byte_progress("encoding", 0) as advance:
         advance(0)
     err = capsys.readouterr().err
     assert err == "training: 0 % (0 of 0), 00:00 left\nencoding: 0 % (0.00 of 0.00), 00:00 left\n"
@@ -91,7 +91,7 @@ def test_a_job_of_no_size(clock, capsys, monkeypatch):
 
 def test_reading_counts_bytes(clock, capsys, monkeypatch):
     monkeypatch.setattr(monitor, "_QUIET", 0.0)
-    with reading("checking the text", 4_000_000) as advance:
+    with byte_progress("checking the text", 4_000_000) as advance:
         clock[0] += 30
         advance(1_000_000)
     assert capsys.readouterr().err == ("checking the text: 25 % (1.00M of 4.00M), 01:30 left\n")
@@ -109,7 +109,7 @@ def test_a_bar_in_a_terminal(capsys, monkeypatch):
     last = err.split("\r")[-1]
     assert re.match(r"training: 100%\|█+\| 10/10 \[.*it/s, loss=1\.234\]\n$", last)
     assert "% (" not in err  # none of the plain lines
-    with reading("encoding", 4_000_000) as advance:
+    with byte_progress("encoding", 4_000_000) as advance:
         advance(3_000_000)
     assert re.search(r"encoding:  75%.* 3\.00M/4\.00M \[.*B/s\]\n$", capsys.readouterr().err)
 
@@ -123,7 +123,7 @@ def test_a_text_is_written_without_a_bar_as_well(capsys):
 def test_an_error_passes_through_a_progress(capsys):
     with pytest.raises(KeyboardInterrupt), Progress(10):
         raise KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt), reading("encoding", 10):
+    with pytest.raises(KeyboardInterrupt), byte_progress("encoding", 10):
         raise KeyboardInterrupt
 
 

@@ -22,7 +22,7 @@ def small_blocks(monkeypatch):
         monkeypatch.setattr(module, name, size)
 
 
-NOT_OPS = {"GradientWriter", "IGNORE", "Tensor", "check_gradients", "detect_anomaly",
+NOT_OPS = {"GradientWriter", "IGNORE_INDEX", "Tensor", "check_gradients", "detect_anomaly",
            "dropout_mask", "grad", "no_grad", "op", "to_dot"}  # fmt: skip
 
 

@@ -1,11 +1,9 @@
-"""What the project promises about itself: its README, its public names, its imports."""
+"""What the project promises about itself: its public names, its imports, its test command."""
 
 import ast
-import contextlib
+import graphlib
 import importlib
 import inspect
-import io
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,42 +11,9 @@ from pathlib import Path
 import pytest
 
 import autograd
-from autograd import tensor as engine
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-
-
-def test_the_readmes_code_prints_what_it_shows(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    namespace, before = {"__name__": "readme"}, dict(engine._registry)
-    following = [*BLOCKS[1:], ("", "")]
-    try:
-        for (kind, code), (next_kind, shown) in zip(BLOCKS, following, strict=True):
-            if kind == "python":
-                printed = io.StringIO()
-                with contextlib.redirect_stdout(printed):
-                    exec(compile(code, "README.md", "exec"), namespace)
-                if printed.getvalue():
-                    assert next_kind == "text" and printed.getvalue() == shown
-    finally:
-        engine._registry.clear()
-        engine._registry.update(before)
-
-
-def test_the_readmes_tree_is_the_tree():
-    tree = next(text for kind, text in BLOCKS if text.startswith("autograd/"))
-    folder, listed = "", set()
-    for line in tree.splitlines():
-        name = line.split()[0]
-        folder = "" if not line.startswith(" ") else folder
-        listed.add(folder + name)
-        folder = name if name.endswith("/") else folder
-    assert all((ROOT / name).exists() for name in listed)
-    for package in ("autograd", "nn"):
-        modules = {f"{package}/{path.name}" for path in (ROOT / package).glob("[a-z]*.py")}
-        assert modules <= listed
 
 
 def test_ci_runs_the_readmes_test_command():
@@ -68,24 +33,50 @@ def test_public_names_are_exact(name):
         assert inspect.getdoc(getattr(package, public)), public
 
 
-def imports(path):
-    """(module, name) of every import in a file."""
+FLOORS = ["autograd", "nn", "nn.run", "tinygpt"]  # each may import what is before it
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in [*(ROOT / "autograd").rglob("*.py"), *(ROOT / "nn").rglob("*.py")]
+} | {"tinygpt": ROOT / "tinygpt.py"}
+
+
+def imports(module):
+    """(module, name or None) of every import in a module, with relative ones made absolute."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            start = [*above, *filter(None, [node.module])] if node.level else [node.module]
+            for alias in node.names:
+                whole = ".".join([*start, alias.name])
+                yield (whole, None) if whole in MODULES else (".".join(start), alias.name)
 
 
-def test_nn_uses_public_names_only():
-    for path in (ROOT / "nn").glob("*.py"):
-        for module, name in imports(path):
-            assert not module.startswith("autograd.")
-            if module == "autograd" and name:
-                assert name in autograd.__all__
-    for path in [*(ROOT / "autograd").glob("*.py"), ROOT / "tinygpt.py"]:
-        for module, _ in imports(path):
-            assert path.name == "tinygpt.py" or not module.startswith("nn")
+def floor(module):
+    """The number of the floor a module is on; None if it is of no floor here."""
+    at = [n for n, name in enumerate(FLOORS) if f"{module}.".startswith(f"{name}.")]
+    return at[-1] if at else None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_imports_an_upper_floor(module):
+    for imported, _ in imports(module):
+        assert floor(imported) is None or floor(imported) <= floor(module), imported
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {m: {i for i, _ in imports(m) if i in MODULES} for m in MODULES}
+    assert len([*graphlib.TopologicalSorter(graph).static_order()]) == len(MODULES)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith("autograd")])
+def test_public_names_of_the_engine_are_enough(module):
+    for imported, name in imports(module):
+        assert not imported.startswith("autograd.")
+        assert imported != "autograd" or name is None or name in autograd.__all__
 
 
 def test_imports_load_numpy_only():

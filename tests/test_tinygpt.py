@@ -6,30 +6,24 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from dataclasses import fields
 
 import numpy as np
 import pytest
+from common import RNG, ROOT, TEXT, refused, small
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nn.explain
-import nn.sampling
+import nn.functional
+import nn.run.explain
 import tinygpt
 from autograd import Tensor, grad
-from nn.checkpoint import save_arrays
-from tinygpt import CharTokenizer, GPTConfig, TinyGPT, WordTokenizer
+from nn.files import save_arrays
+from nn.sampling import Sampling, penalize
+from tinygpt import CharTokenizer, GPTConfig, TrainConfig, WordTokenizer
 
-ROOT = Path(__file__).parent.parent
-RNG = np.random.default_rng
-TEXT = "To be, or not to be, that is the question.\nWhether 'tis nobler in the mind\n" * 20
-SMALL = dict(block_size=8, n_layer=2, n_head=2, n_embd=8)
 SMALL_FLAGS = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --max-iters 6"
 FLAGS = [*SMALL_FLAGS.split(), "--eval-interval", "3", "--eval-iters", "2"]
-
-
-def small(**changes):
-    return TinyGPT(GPTConfig(**{"vocab_size": 11, **SMALL, **changes}), RNG(0))
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +34,6 @@ def trained(tmp_path_factory):
     text.write_text(TEXT)
     tinygpt.main(["train", str(text), "--out-dir", str(directory), *FLAGS])
     return directory
-
-
-def refused(capsys, *arguments):
-    """What main prints when it refuses, which is one line with exit code 2."""
-    with pytest.raises(SystemExit) as stop:
-        tinygpt.main(list(map(str, arguments)))
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and error.startswith("tinygpt.py") and "Traceback" not in error
-    return error
 
 
 # ---------------------------------------------------------------- the model
@@ -106,7 +90,7 @@ def test_no_position_sees_the_future():
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": math.nan}, "dropout must be at least 0 and below 1, got nan"),
         ({"positions": "rotary"}, "positions must be learned or sinusoidal, got 'rotary'"),
-        ({"activation": "swish"}, "'swish' is not one of"),
+        ({"activation": "swish"}, "activation must be gelu or .*, got 'swish'"),
     ],
 )
 def test_impossible_configs(changes, message):
@@ -122,6 +106,11 @@ def test_too_long_and_foreign_ids():
 
 
 # ---------------------------------------------------------------- generation
+
+
+def draws(logits, n, rng, **options):
+    """n tokens, each drawn from the same logits (V,), as rows of one batch."""
+    return Sampling(**options).draw(np.tile(logits, (n, 1)), rng).tolist()
 
 
 def test_generate_shapes_and_seeds():
@@ -159,8 +148,7 @@ def test_a_filtered_token_is_never_drawn():
     logits, rng = np.log(np.array([0.05, 0.4, 0.25, 0.2, 0.1])), RNG(0)
 
     def seen(**options):
-        options = {"temperature": 1.0, "top_k": None, "top_p": None, **options}
-        return {tinygpt.sample(logits, rng=rng, **options) for _ in range(2000)}
+        return set(draws(logits, 2000, rng, **options))
 
     assert seen() == {0, 1, 2, 3, 4}
     assert seen(top_k=2) == {1, 2}
@@ -176,9 +164,9 @@ def test_a_filtered_token_is_never_drawn():
 def test_sampling_follows_the_probabilities():
     p, rng = np.array([0.1, 0.6, 0.3]), RNG(0)
     for temperature in (1.0, 0.5, 2.0):
-        draws = [tinygpt.sample(np.log(p), temperature, None, None, rng) for _ in range(20_000)]
+        drawn = draws(np.log(p), 20_000, rng, temperature=temperature)
         expected = p ** (1 / temperature) / np.sum(p ** (1 / temperature))
-        np.testing.assert_allclose(np.bincount(draws) / 20_000, expected, atol=0.015)
+        np.testing.assert_allclose(np.bincount(drawn) / 20_000, expected, atol=0.015)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +263,7 @@ def test_generate_without_a_prompt(trained, capsys):
 
 def test_nan_logits_are_named():
     with pytest.raises(ValueError, match="training has diverged"):
-        tinygpt.sample(np.array([0.0, np.nan]), 1.0, None, None, RNG(0))
+        Sampling().draw(np.array([[0.0, np.nan]]), RNG(0))
 
 
 def test_a_failed_generation_leaves_training_on():
@@ -382,6 +370,29 @@ def test_directories_that_hold_no_model(trained, tmp_path, capsys):
     assert "n_layers" in refused(capsys, "generate", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("flags", "seed"),
+    [("--seed 5 train --out-dir r", 5), ("train --out-dir r --seed 5", 5),
+     ("--seed 4 train --out-dir r --seed 5", 5), ("train --out-dir r", None),
+     ("--seed 5 generate r", 5), ("generate r --seed 5", 5), ("--seed 5", 5)],
+)  # fmt: skip
+def test_a_seed_before_or_after_the_command(flags, seed):
+    assert tinygpt.parser().parse_args(flags.split()).seed == seed
+
+
+def test_every_flag_says_what_it_is_for():
+    (commands,) = tinygpt.parser()._subparsers._group_actions
+    for name, command in commands.choices.items():
+        for action in command._actions:
+            assert len(action.help) > 4, (name, action.option_strings)
+    train = commands.choices["train"]
+    flags = {flag for action in train._actions for flag in action.option_strings}
+    for field in (*fields(TrainConfig), *fields(GPTConfig)):
+        assert ("--" + field.name.replace("_", "-") in flags) == (
+            "help" in field.metadata or field.name == "vocab_size"
+        )
+
+
 def test_unknown_commands(capsys):
     assert "invalid choice: 'sing'" in refused(capsys, "sing")
     assert "--out-dir" in refused(capsys, "train", "x")
@@ -446,6 +457,26 @@ def test_prompts_of_a_batch_do_not_see_each_other(prompts):
         assert ids == alone.tolist()
 
 
+@given(PROMPTS.map(lambda prompts: prompts[0]), OPTIONS, st.integers(0, 99))
+def test_the_plain_way_is_the_fast_way(prompt, options, seed):
+    model = scattered().eval()
+    options = {name: value for name, value in options.items() if name != "stop"}
+    plain = tinygpt.generate(model, prompt, 12, Sampling(**options), RNG(seed))
+    assert plain == model.generate(prompt, 12, rng=RNG(seed), **options).tolist()
+
+
+@given(
+    st.lists(st.lists(st.floats(-9, 9), min_size=4, max_size=4), min_size=1, max_size=6), OPTIONS
+)
+def test_rows_are_drawn_at_once_as_one_by_one(rows, options):
+    logits = np.round(np.array(rows, np.float32), 1)  # with ties
+    options = {name: value for name, value in options.items() if name != "stop"}
+    sampling, before = Sampling(**options), [[0, 1, 1]] * len(rows)
+    together, rng = sampling.draw(logits, RNG(0), before), RNG(0)
+    for row, token in zip(logits, together, strict=True):
+        assert sampling.draw(row[None], rng, before[:1]).tolist() == [token]
+
+
 def test_tokens_come_as_they_are_drawn():
     model = small()
     tokens = model.stream([1, 2], 5, rng=RNG(3))
@@ -469,9 +500,8 @@ def test_a_cache_that_is_full():
 
 def test_min_p_and_the_repetition_penalty():
     logits, rng = np.log(np.array([0.05, 0.4, 0.25, 0.2, 0.1])), RNG(0)
-    draws = {tinygpt.sample(logits, 1.0, None, None, rng, min_p=0.5) for _ in range(500)}
-    assert draws == {1, 2, 3}
-    penalized = nn.sampling.penalize(np.array([2.0, -2.0, 1.0]), np.array([0, 1, 1]), 4.0)
+    assert set(draws(logits, 500, rng, min_p=0.5)) == {1, 2, 3}
+    penalized = penalize(np.array([2.0, -2.0, 1.0]), np.array([0, 1, 1]), 4.0)
     assert penalized.tolist() == [0.5, -8, 1]
     model = scattered()
     often = model.generate([1], 7, temperature=0)
@@ -482,7 +512,7 @@ def test_min_p_and_the_repetition_penalty():
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=20), st.integers(1, 20), st.integers(0, 9))
 def test_exactly_the_k_likeliest_are_eligible(logits, k, seed):
     logits = np.round(np.array(logits, np.float32))  # with ties
-    token = tinygpt.sample(logits, 5.0, k, None, RNG(seed))
+    (token,) = draws(logits, 1, RNG(seed), temperature=5.0, top_k=k)
     assert token in np.argsort(-logits, kind="stable")[:k]
 
 
@@ -497,8 +527,8 @@ def test_draws_agree_with_the_probabilities_by_chi_square():
         expected = np.zeros(12)
         expected[kept] = p[kept] / p[kept].sum()
         rng, n = RNG(1), 20_000
-        draws = [tinygpt.sample(logits, 1.0, top_k, top_p, rng) for _ in range(n)]
-        count = np.bincount(draws, minlength=12)
+        drawn = draws(logits, n, rng, top_k=top_k, top_p=top_p)
+        count = np.bincount(drawn, minlength=12)
         assert not count[expected == 0].any()
         seen = expected > 0
         statistic = ((count - n * expected)[seen] ** 2 / (n * expected[seen])).sum()
@@ -575,13 +605,13 @@ def test_explain(trained, tmp_path, capsys):
     assert "a text of 9 tokens: give one of 1 to 8" in error
     assert "a text of 0 tokens" in refused(capsys, "explain", trained, "")
     assert "never seen: 'Z'" in refused(capsys, "explain", trained, "Z")
-    assert nn.explain._label(" $\n가") == "\u2423\\$\\n가"
-    assert nn.explain._label("\x00" * 9).endswith("\u2026")
+    assert nn.run.explain._label(" $\n가") == "\u2423\\$\\n가"
+    assert nn.run.explain._label("\x00" * 9).endswith("\u2026")
 
 
 def test_a_picture_of_korean_tokens_has_no_warning(tmp_path):
     weights = np.tril(np.full((1, 1, 2, 2), 0.5))
-    nn.explain.plot_attention(
+    nn.run.explain.plot_attention(
         tmp_path / "a.png", ["가", "🙂"], weights, [[("나", 0.5), ("다", 0.1)]] * 2
     )
     assert (tmp_path / "a.png").exists()

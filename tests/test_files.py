@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from common import PROGRAMS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from nn import checkpoint
-from nn.checkpoint import (
+from nn import files
+from nn.files import (
     load_arrays,
     locked,
     read_json,
@@ -28,7 +29,6 @@ from nn.checkpoint import (
     write_json,
 )
 
-ROOT = Path(__file__).parent.parent
 DTYPES = [np.dtype(name) for name in "bool f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8".split()]
 TINY = {"b": np.array([1.5, -2], np.float32), "a": np.array([[32], [32]], np.uint8)}  # 32: space
 posix = pytest.mark.skipif(os.name != "posix", reason="locks and limits of POSIX")
@@ -46,10 +46,10 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("files") / "file"
 
 
-def python(code, *arguments):
-    """A Python that runs `code` beside this one."""
+def python(program, *arguments):
+    """A Python that runs one of tests/programs beside this one."""
     return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, text=True,
+        [sys.executable, str(PROGRAMS / program), *map(str, arguments)], text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
 
@@ -117,26 +117,7 @@ def test_a_full_disk_keeps_the_old_file_and_is_told(tmp_path, monkeypatch, step)
 @posix
 def test_a_file_that_does_not_fit(tmp_path):
     """The kernel refuses in the middle of a write, as on a full disk."""
-    code = """
-import resource, signal, sys
-from pathlib import Path
-import numpy as np
-from nn.checkpoint import save_arrays, write_json
-directory = Path(sys.argv[1])
-save_arrays(directory / "arrays", {"x": np.zeros(9)})
-write_json(directory / "json", {"x": 0})
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
-for name, write in (
-    ("arrays", lambda path: save_arrays(path, {"x": np.ones(99999)})),
-    ("json", lambda path: write_json(path, {"x": "long " * 9999})),
-):
-    try:
-        write(directory / name)
-    except OSError as error:
-        print(error)
-"""
-    out, error = python(code, tmp_path).communicate(timeout=60)
+    out, error = python("full_disk_files.py", tmp_path).communicate(timeout=60)
     assert out.splitlines() == [
         f"cannot write {tmp_path / name}: {os.strerror(errno.EFBIG)}" for name in ("arrays", "json")
     ], error
@@ -500,20 +481,6 @@ def test_no_json(tmp_path):
 
 # ---------------------------------------------------------------- a directory for one process
 
-HOLD = """
-import sys
-from pathlib import Path
-from nn.checkpoint import locked, write_atomically
-directory = Path(sys.argv[1])
-def write(name):
-    Path(name).write_text("half")
-    print("writing", flush=True)
-    sys.stdin.read()
-with locked(directory):
-    write_atomically(directory / "file", write)
-"""
-
-
 def test_a_directory_is_made_and_unlocked_again(tmp_path):
     directory = tmp_path / "a" / "b"
     for _ in range(2):
@@ -547,14 +514,14 @@ def test_only_what_was_half_written_is_removed(tmp_path):
 @posix
 def test_the_second_of_two_processes_is_refused(tmp_path):
     (tmp_path / "file").write_text("old")
-    with python(HOLD, tmp_path) as first:
+    with python("hold_lock.py", tmp_path) as first:
         assert first.stdout.readline() == "writing\n"
         with pytest.raises(ValueError, match="another process"), locked(tmp_path):
             pass
         assert len(list(tmp_path.glob(".file.*.tmp"))) == 1  # the first is still at it
         assert first.communicate(timeout=60) == ("", "")
     assert (tmp_path / "file").read_text() == "half"
-    with locked(tmp_path), python(HOLD, tmp_path) as second:
+    with locked(tmp_path), python("hold_lock.py", tmp_path) as second:
         out, error = second.communicate(timeout=60)
     assert second.returncode == 1 and not out
     assert f"ValueError: another process is at work in {tmp_path}: wait for its end" in error
@@ -563,7 +530,7 @@ def test_the_second_of_two_processes_is_refused(tmp_path):
 @posix
 def test_a_killed_process_leaves_the_old_file_and_no_lock(tmp_path):
     (tmp_path / "file").write_text("old")
-    with python(HOLD, tmp_path) as process:
+    with python("hold_lock.py", tmp_path) as process:
         assert process.stdout.readline() == "writing\n"
         process.kill()
         process.wait(timeout=60)
@@ -582,4 +549,4 @@ def test_a_place_without_locks(tmp_path, monkeypatch):
 
 
 def test_public_names_have_a_docstring():
-    assert all(getattr(checkpoint, name).__doc__ for name in checkpoint.__all__)
+    assert all(getattr(files, name).__doc__ for name in files.__all__)

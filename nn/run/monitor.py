@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checkpoint import write_atomically
+from ..files import write_atomically
 
 __all__ = [
-    "Metrics", "Progress", "duration", "figures_of", "plot_losses", "read_metrics", "reading",
+    "Metrics", "Progress", "byte_progress", "compare_runs", "duration", "plot_losses",
+    "read_metrics",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- on the screen
@@ -41,7 +41,7 @@ class Progress:
         self._job, self._total, self._first, self._done = job, total, done, done
         self._started = self._told = time.monotonic()
 
-    def update(self, n: int = 1, **figures: str) -> None:
+    def update(self, n: int = 1, /, **figures: str) -> None:
         """Count n more, and show figures such as loss="1.234"."""
         self._done += n
         if not self._bar.disable:
@@ -71,8 +71,8 @@ class Progress:
 
 
 @contextlib.contextmanager
-def reading(job: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress line for a job of `total` bytes, for nn.text.tokenize."""
+def byte_progress(job: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress line for a job of `total` bytes, as `tokenize` takes it."""
     with Progress(total, job=job, unit="B") as progress:
         yield progress.update
 
@@ -85,15 +85,6 @@ def duration(seconds: float) -> str:
     return f"{max(1, seconds):.0f} s"
 
 
-def figures_of(loss: float, scored: int, size: int, window: int, stride: int) -> str:
-    """A loss (nats per token) in all its forms, with what they depend on; `size` in bytes."""
-    bits = loss * scored / math.log(2) / max(1, size)
-    return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
-        f"{bits:.3f} bits per byte ({scored:,} tokens scored, window {window}, stride {stride})"
-    )
-
-
 # ---------------------------------------------------------------- in a file
 
 
@@ -101,7 +92,7 @@ class Metrics:
     """metrics.jsonl: one object a step, each with its "iteration"."""
 
     def __init__(self, path: Path, iteration: int = 0):
-        """Go on after an iteration: what is said of later ones is taken away."""
+        """Go on after an iteration: the lines of later ones are removed."""
         kept = read_metrics(path) if path.exists() else []
         lines = [_line(m) for m in kept if m["iteration"] <= iteration]
         write_atomically(path, lambda name: Path(name).write_bytes(b"".join(lines)))
@@ -138,7 +129,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    objects = []
+    objects: list[dict[str, Any]] = []
     for number, line in enumerate(data.split(b"\n")[:-1], 1):
         try:
             figures = json.loads(line)
@@ -194,6 +185,15 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     write_atomically(path, FigureCanvasAgg(figure).print_png)
+
+
+def compare_runs(directories: Sequence[str], path: Path) -> str:
+    """Draw the losses of several runs into one PNG; says so. ValueError for runs without any."""
+    runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
+    if empty := [name for name, metrics in runs.items() if not metrics]:
+        raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
+    plot_losses(path, runs)
+    return f"Losses of {', '.join(runs)}: {path}"
 
 
 def _series(metrics, name):

@@ -13,22 +13,25 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nn import text as nn_text
-from nn.checkpoint import locked
-from nn.text import (
+from nn.files import locked
+from nn.run import tokenizers
+from nn.run import tokens as token_files
+from nn.run.tokenizers import (
     TOKENIZERS,
     BPETokenizer,
     CharTokenizer,
-    TokenFile,
     WordTokenizer,
-    digest,
-    encode_files,
     load_tokenizer,
+)  # fmt: skip
+from nn.run.tokens import (
+    TokenFile,
+    encode_files,
     open_tokens,
     read_pieces,
+    text_digest,
     text_files,
     tokenize,
-)
+)  # fmt: skip
 
 END = "<|endoftext|>"
 ENGLISH = "To be, or not to be, that is the question.\nWhether 'tis nobler in the mind\n" * 4
@@ -82,7 +85,7 @@ def put(path, data):
 @contextlib.contextmanager
 def pieces_of(size):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn_text, "_PIECE", size)
+        patch.setattr(token_files, "_PIECE", size)
         yield
 
 
@@ -91,7 +94,7 @@ def fitted(kind, text, vocab_size=None):
 
 
 def requested(path, kind="char", vocab_size=None):
-    return {"text": digest([path]), "kind": kind, "vocab_size": vocab_size}
+    return {"text": text_digest([path]), "kind": kind, "vocab_size": vocab_size}
 
 
 # ---------------------------------------------------------------- characters
@@ -211,8 +214,8 @@ def test_parts_of_a_text_have_the_byte_pairs_of_the_whole(bpe, text, size):
     """A word and a gap have 21 characters at most."""
     whole = bpe.encode(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nn_text, "_PART", size)
-        parts = list(nn_text._parts(text))
+        patch.setattr(tokenizers, "_PART", size)
+        parts = list(tokenizers._parts(text))
         assert bpe.encode(text) == whole
     assert "".join(parts) == text and max(map(len, parts)) <= size
     for one, other in itertools.pairwise(parts):
@@ -477,7 +480,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ValueError, match="Is a directory"):
         list(read_pieces(tmp_path))
     with pytest.raises(ValueError, match=r"cannot read .*missing: No such file"):
-        digest([tmp_path / "missing"])
+        text_digest([tmp_path / "missing"])
 
 
 # ---------------------------------------------------------------- what a text is
@@ -485,16 +488,17 @@ def test_files_that_cannot_be_read(tmp_path):
 
 def test_a_digest_is_that_of_the_texts(tmp_path):
     a, b = put(tmp_path / "a", "하나 둘\n" * 9), put(tmp_path / "b", "three four ")
-    whole = digest([a, b])
-    assert len(whole) == 64 and digest(iter([a, b])) == whole
+    whole = text_digest([a, b])
+    assert len(whole) == 64 and text_digest(iter([a, b])) == whole
     for size in (3, 7, 50):
         with pieces_of(size):
-            assert digest([a, b]) == whole
+            assert text_digest([a, b]) == whole
     a.rename(tmp_path / "c")
-    assert digest([tmp_path / "c", b]) == whole  # names do not count, a byte order mark neither
-    assert digest([put(a, "\ufeff" + "하나 둘\n" * 9), b]) == whole
+    assert text_digest([tmp_path / "c", b]) == whole  # names do not count,
+    # nor does a byte order mark
+    assert text_digest([put(a, "\ufeff" + "하나 둘\n" * 9), b]) == whole
     moved = [put(tmp_path / "d", "하나 둘\n" * 9 + "three "), put(tmp_path / "e", "four ")]
-    others = [digest([b, a]), digest([a]), digest([a, b, b]), digest(moved)]
+    others = [text_digest([b, a]), text_digest([a]), text_digest([a, b, b]), text_digest(moved)]
     assert len({whole, *others}) == 5
 
 
@@ -502,9 +506,9 @@ def test_a_digest_is_that_of_the_texts(tmp_path):
 def test_an_empty_text_is_refused(tmp_path, texts):
     files = [put(tmp_path / str(i), text) for i, text in enumerate(texts)]
     with pytest.raises(ValueError, match=r"the text is empty; give one of some thousand") as caught:
-        digest(files)
+        text_digest(files)
     assert all(str(path) in str(caught.value) for path in files)
-    assert digest([*files, put(tmp_path / "more", " x")])
+    assert text_digest([*files, put(tmp_path / "more", " x")])
 
 
 # ---------------------------------------------------------------- files of tokens
@@ -530,7 +534,8 @@ class Watch:
 def made(kind, tmp_path):
     """(files, directory, request) of a text with its tokens."""
     files = [put(tmp_path / "one.txt", KOREAN), put(tmp_path / "two.txt", ENGLISH)]
-    request = {"text": digest(files), "kind": kind, "vocab_size": 300 if kind == "bpe" else None}
+    size = 300 if kind == "bpe" else None
+    request = {"text": text_digest(files), "kind": kind, "vocab_size": size}
     tokenize(files, tmp_path / "tokens", request)
     return files, tmp_path / "tokens", request
 
@@ -543,7 +548,7 @@ def state(directory):
 
 def test_the_tokens_of_a_text(kind, tmp_path):
     files, watch = [put(tmp_path / "a", KOREAN), put(tmp_path / "b", ENGLISH)], Watch()
-    request = {"text": digest(files, watch), "kind": kind, "vocab_size": 400}
+    request = {"text": text_digest(files, watch), "kind": kind, "vocab_size": 400}
     with pieces_of(50):
         tokenizer, tokens = tokenize(files, tmp_path / "x" / "y", request, watch)
     size = sum(path.stat().st_size for path in files)
@@ -575,7 +580,7 @@ def test_what_is_there_is_taken(made):
 def test_what_is_there_is_of_another_request(made, change):
     files, directory, request = made
     put(files[0], KOREAN + "또\n")
-    other = {"text": digest(files), "kind": "word", "vocab_size": 290}
+    other = {"text": text_digest(files), "kind": "word", "vocab_size": 290}
     if request["kind"] == "word":
         other["kind"] = "char"
     request = {**request, change: other[change]}
@@ -657,9 +662,9 @@ def test_a_crash_at_any_moment_leaves_tokens_or_none(made, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         tokenize(files, directory, other, crashing)
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
-    for name in ("write_json", "_checksum"):
+    for name in ("write_json", "checksum"):
         with monkeypatch.context() as patch:
-            patch.setattr(nn_text, name, crash)
+            patch.setattr(token_files, name, crash)
             with pytest.raises(KeyboardInterrupt):
                 encode_files(files[1:], directory, load_tokenizer(directory), other)
         for wanted in (request, other):
@@ -726,7 +731,7 @@ def test_files_are_kept_apart(bpe, tmp_path, count):
 
 
 def test_byte_pairs_are_learned_from_a_part_of_a_long_text(bpe, tmp_path, monkeypatch):
-    monkeypatch.setattr(nn_text, "_SAMPLE", 300)
+    monkeypatch.setattr(token_files, "_SAMPLE", 300)
     seen, fit = [], BPETokenizer.fit
 
     def watched(self, pieces, vocab_size):
@@ -779,4 +784,5 @@ def test_parts_of_a_token_file(tmp_path):
 
 
 def test_public_names_have_a_docstring():
-    assert all(getattr(nn_text, name).__doc__ for name in nn_text.__all__ if name != "TOKENIZERS")
+    for module in (tokenizers, token_files):
+        assert all(getattr(module, n).__doc__ for n in module.__all__ if n != "TOKENIZERS")

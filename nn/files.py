@@ -1,6 +1,6 @@
-"""Files that a crash cannot spoil: arrays in safetensors files, JSON, and a lock for a directory.
+"""Files that a crash cannot spoil: arrays in safetensors files, JSON, the folder of a model.
 
-What is written is complete before it takes the place of what was there; what is read is checked
+A new file is complete before it takes the place of the old one, and what is read is checked
 against the checksum it was written with.
 """
 
@@ -13,19 +13,23 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["load_arrays", "locked", "read_json", "save_arrays", "write_atomically", "write_json"]
+__all__ = [
+    "check_seals", "checksum", "load_arrays", "load_model", "locked", "read_json", "save_arrays",
+    "save_model", "write_atomically", "write_json",
+]  # fmt: skip
 
 
 def write_atomically(path: Path, write: Callable[[str], object]) -> None:
     """Call write(name) on a temporary file beside `path`, then rename it to `path`.
 
     Both are forced to the disk: after a power cut there is the old file or the new one. Raises
-    OSError if it cannot be written; the old one is there still.
+    OSError if it cannot be written, and leaves the old file as it was.
     """
     temporary = None
     try:
@@ -56,10 +60,10 @@ def _force(path):
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Make a directory and have it alone; ValueError if another process has it.
+    """Make a directory and lock it; ValueError if another process has locked it.
 
-    The lock goes with the process, however that ends. What a killed one left half-written is
-    removed.
+    The lock ends with the process, however that ends. Files that a killed process left
+    half-written are removed.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -98,14 +102,15 @@ def save_arrays(
 ) -> None:
     """Write named arrays, and strings in the header, to a safetensors file with a checksum.
 
-    Equal arrays and strings make equal files.
-    The format: github.com/huggingface/safetensors.
+    Equal arrays and strings make equal files. Raises TypeError for a dtype that the format does
+    not have. The format: github.com/huggingface/safetensors.
     """
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     metadata = {"format": "pt", **(metadata or {})}  # the entry other readers ask for
     _refuse(arrays, metadata)
-    metadata["checksum"] = _checksum(arrays, metadata)
-    header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
+    metadata["checksum"] = _checksum_of_arrays(arrays, metadata)
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
     for name, array in arrays.items():
         start, end = end, end + array.nbytes
         dtype = _DTYPES[array.dtype]
@@ -117,13 +122,13 @@ def save_arrays(
         with open(name, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for array in arrays.values():
-                file.write(array.reshape(-1).view(np.uint8))
+                file.write(array.reshape(-1).view(np.uint8).data)
 
     write_atomically(path, write)
 
 
 def _refuse(arrays, metadata):
-    """Raise TypeError for what a file would hold but nobody could read."""
+    """Raise TypeError for a dtype, or an entry of the header, that the format does not have."""
     for name, array in arrays.items():
         if array.dtype not in _DTYPES:
             raise TypeError(f"cannot save {name} of dtype {array.dtype}: convert it with .astype")
@@ -135,9 +140,9 @@ def _refuse(arrays, metadata):
 def load_arrays(path: Path, sealed: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the header of a safetensors file; bfloat16 becomes float32.
 
-    The arrays are the file itself, mapped into memory: opening it reads nothing else, and writing
-    to them leaves it as it is. Raises ValueError if it is not such a file, if it is not as it was
-    written, and, if it must be `sealed`, when it has no checksum to tell.
+    The arrays are the file itself, mapped into memory, so that opening it copies nothing; writing
+    to an array does not change the file. Raises ValueError if it is not a safetensors file, if it
+    is not what was written, and, if it must be `sealed`, when it has no checksum.
     """
     try:
         raw = np.memmap(path, np.uint8, "c").view(np.ndarray)
@@ -162,9 +167,9 @@ def load_arrays(path: Path, sealed: bool = False) -> tuple[dict[str, np.ndarray]
             raise ValueError(f"{len(data)} bytes of data, and {end} in the header")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, or not a safetensors file ({error})") from error
-    checksum = metadata.pop("checksum", None)
-    if (checksum or sealed) and checksum != _checksum(arrays, metadata):
-        what = "is not what was written: it was damaged since" if checksum else "has no checksum"
+    seal = metadata.pop("checksum", None)
+    if (seal or sealed) and seal != _checksum_of_arrays(arrays, metadata):
+        what = "is not what was written: it was damaged since" if seal else "has no checksum"
         raise ValueError(f"{path} {what}; take a copy of it, or train again")
     return arrays, metadata
 
@@ -183,8 +188,8 @@ def _entry(name, data, dtype, shape, data_offsets):
     return (array if array.flags.aligned else array.copy()).reshape(shape)
 
 
-def _checksum(arrays, header):
-    """Of names, dtypes, shapes and bytes, and of the header."""
+def _checksum_of_arrays(arrays, header):
+    """A CRC of names, dtypes, shapes and bytes, and of the header, in hexadecimal."""
     value = zlib.crc32(json.dumps(sorted(header.items())).encode())
     for name, array in sorted(arrays.items()):
         value = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), value)
@@ -217,3 +222,67 @@ def read_json(path: Path, names: str = "") -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path} is damaged, or of another program: no {', '.join(missing)} in it")
     return content
+
+
+# ---------------------------------------------------------------- the folder of a model
+
+
+def checksum(path: Path) -> int:
+    """The CRC of a file. Raises ValueError if it cannot be read."""
+    value = 0
+    try:
+        with open(path, "rb") as file:
+            while data := file.read(1 << 20):
+                value = zlib.crc32(data, value)
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    return value
+
+
+def save_model(
+    directory: Path | str,
+    model: Any,
+    tokenizer: Any = None,
+    notes: Any = None,
+    config: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write config.json, the tokenizer, and model.safetensors, whose header seals all three.
+
+    `model` has a `config`, a dataclass. `config` and `arrays` are what other programs are to
+    find: keys for config.json beside ours, and the weights under other names.
+    """
+    directory = Path(directory)
+    theirs = {"model_type": "tinygpt"} if config is None else config
+    write_json(directory / "config.json", {**theirs, "tinygpt": asdict(model.config)})
+    files = [directory / "config.json", *([tokenizer.save(directory)] if tokenizer else [])]
+    header = {"seals": json.dumps({path.name: checksum(path) for path in files})}
+    header["notes"] = json.dumps(notes)
+    arrays = model.state_dict() if arrays is None else arrays
+    save_arrays(directory / "model.safetensors", arrays, header)
+
+
+def load_model(directory: Path | str, model: Callable[[Any, None], Any], config: type) -> Any:
+    """The model(config(...), None) that save_model wrote, in evaluation; its file is not copied.
+
+    Raises ValueError naming the file, or the weight, that is wrong.
+    """
+    directory = Path(directory)
+    fields = read_json(directory / "config.json", "tinygpt")["tinygpt"]
+    arrays, header = load_arrays(directory / "model.safetensors")
+    check_seals(directory, header)
+    try:
+        made = model(config(**fields), None)
+        made.load_state_dict(arrays, assign=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the model in {directory} cannot be opened: {error}") from error
+    return made.eval()
+
+
+def check_seals(directory: Path, header: Mapping[str, str]) -> None:
+    """Raises ValueError naming a file that is not the one that model.safetensors was saved with."""
+    for name, seal in json.loads(header.get("seals", "{}")).items():
+        if checksum(directory / name) != seal:
+            raise ValueError(
+                f"{directory / name} was changed or damaged since model.safetensors was written"
+            )

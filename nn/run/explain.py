@@ -5,16 +5,42 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .checkpoint import write_atomically
+from autograd import no_grad, softmax
 
-__all__ = ["plot_attention"]
+from ..files import write_atomically
+from .tokenizers import Tokenizer
+
+__all__ = ["explain", "plot_attention"]
 
 _SHOWN = 5  # of the likeliest next tokens
 # Fonts with Hangul and other scripts, for tokens that the default has no letters for.
 _FONTS = ["Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic"]
+
+
+@no_grad()
+def explain(model: Any, tokenizer: Tokenizer, text: str, path: Path) -> str:
+    """Draw where each head of a model looks in a text, and what it expects next; says so in words.
+
+    `model` has attention_weights(ids), as tinygpt.TinyGPT has.
+    """
+    ids = tokenizer.encode(text)
+    if not 1 <= len(ids) <= model.config.block_size:
+        raise ValueError(
+            f"a text of {len(ids)} tokens: give one of 1 to {model.config.block_size} (ten to "
+            "thirty are easy to read)"
+        )
+    p = softmax(model(ids)).data  # (T, V)
+    expected = [
+        [(tokenizer.decode([i]), float(row[i])) for i in np.argsort(-row)[:_SHOWN].tolist()]
+        for row in p
+    ]
+    weights = model.attention_weights(ids)
+    plot_attention(path, [tokenizer.decode([i]) for i in ids], weights, expected)
+    return f"{len(ids)} tokens, {weights.shape[0]} layers of {weights.shape[1]} heads: {path}"
 
 
 def plot_attention(
@@ -39,7 +65,9 @@ def plot_attention(
         cell = min(4.0, (width - 1) / H)
         figure = Figure(figsize=(width, L * cell + 0.28 * _SHOWN + 2.2), dpi=110)
         figure.set_layout_engine("constrained")
-        upper, lower = figure.subfigures(2, 1, height_ratios=[L * cell + 0.9, 0.28 * _SHOWN + 1.3])
+        heights = [L * cell + 0.9, 0.28 * _SHOWN + 1.3]
+        halves: Any = figure.subfigures(2, 1, height_ratios=heights)
+        upper, lower = halves
         _draw_heads(upper, weights, labels, min(9, 0.75 * 72 * cell / T))
         _draw_expected(lower, labels, expected)
         write_atomically(Path(path), FigureCanvasAgg(figure).print_png)

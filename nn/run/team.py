@@ -1,18 +1,19 @@
 """Several processes that train one model together: MPI starts them and moves the numbers.
 
 The process of rank 0 leads. It runs the program as if it were alone: it reads, decides, prints and
-writes. What all of them are to do it asks for by `Team.together`. The others follow: they wait for
-such a request, do the same on their part of the batch, and wait again; they need no files. Next to
-read: Training, in training.py.
+writes. When all processes have something to do, it sends a request by `Team.together`. The others
+follow: they wait for a request, do the same on their part of the batch, and wait again. They need
+no files. The requests are methods of Training, in training.py.
 
-An error of rank 0 between two requests ends the others without a word. An error while they work
-together leaves some waiting for numbers that never come: then MPI ends them.
+If rank 0 fails between two requests, the others end quietly. If one fails during a request, the
+others would wait for its numbers for ever: then MPI ends all of them.
 
 mpi4py, the extra `mpi`, is imported only where a launcher such as mpiexec started the process.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.util
 import os
@@ -27,48 +28,48 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["Team", "launch", "world"]
+__all__ = ["Team", "launch", "without_procs", "world"]
 
 
 class Team:
     """The processes of a communicator of mpi4py's: `size` of them, of which this is number `rank`.
 
-    `here` of them run on this machine. Without a communicator it is this process alone, for which
-    nothing here does anything. As a context it ends all of its processes when one fails.
+    `here` of them run on this machine. Without a communicator it is this process alone, and no
+    method moves any numbers. As a context it ends all of its processes when one fails.
     """
 
     def __init__(self, comm: Any = None):
         self.rank, self.size, self.here = 0, 1, 1
-        self.caught: list[int] = []  # signals that rank 0 is to be told of
-        self._comm, self._torn = comm, False  # whether others may be waiting for what never comes
+        self.caught: list[int] = []  # signals to this process, which rank 0 is told of
+        self._comm, self._busy = comm, False  # busy: the others may be waiting for numbers
         if comm:
             from mpi4py import MPI
 
             self._mpi, self.rank, self.size = MPI, comm.rank, comm.size
             self.here = comm.Split_type(MPI.COMM_TYPE_SHARED).size
 
-    def together(self, replica: Any, method: str, *arguments: Any) -> Any:
-        """On rank 0: call a method of its replica, and have the others call it of theirs."""
-        self._torn = True
+    def together(self, training: Any, method: str, *arguments: Any) -> Any:
+        """On rank 0: call a method of its Training, and let the others call it of theirs."""
+        self._busy = True
         self.send((method, arguments))
-        result = getattr(replica, method)(*arguments)
-        self._torn = False
+        result = getattr(training, method)(*arguments)
+        self._busy = False
         return result
 
     def send(self, message: Any) -> None:
-        """On rank 0: hand a message to the others, who wait for it in `receive`."""
+        """On rank 0: send a message to the others, which wait for it in `receive`."""
         if self.size == 1:
             return
-        before, self._torn = self._torn, True
+        before, self._busy = self._busy, True
         self._comm.Ibarrier().Wait()
         self._comm.bcast(message)
-        self._torn = before
+        self._busy = before
 
     def receive(self) -> Any:
-        """On the other ranks: what rank 0 sends next; None when it is done.
+        """On the other ranks: the next message of rank 0; None when it is done.
 
-        MPI waits by asking without a pause. Here, but for the first moment, a process sleeps in
-        between, for a tenth of the time that it has waited: rank 0 may be reading for minutes.
+        MPI waits by asking without a pause, which takes all of a core. Here a process sleeps
+        between two questions, after the first moment for a tenth of the time that it has waited.
         """
         ready, started = self._comm.Ibarrier(), time.monotonic()
         while not ready.Test():
@@ -98,7 +99,7 @@ class Team:
         return self._comm.gather(value) if self.size > 1 else [value]
 
     def __enter__(self) -> Team:
-        if self.rank:  # when to stop is for rank 0 to decide
+        if self.rank:  # rank 0 decides when to stop
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda number, frame: self.caught.append(number))
         return self
@@ -107,27 +108,27 @@ class Team:
         if self.size == 1:
             return
         expected = error is None or (not self.rank and isinstance(error, SystemExit))
-        if self._torn or not expected:
+        if self._busy or not expected:
             self._abort(error)
         if not self.rank:
             self.send(None)
         self._mpi.Finalize()  # else `python -m mpi4py` takes exit code 2 for a crash
 
     def _abort(self, error):
-        """End all processes, with what this one has to say."""
+        """End all processes, after the error of this one is printed."""
         try:
             if not isinstance(error, SystemExit):
                 traceback.print_exception(error)
             sys.stdout.flush()
             sys.stderr.flush()
-            time.sleep(1)  # in which mpiexec passes that on: when told to end all, it does not
-        finally:  # whatever happens: else the others wait for ever
+            time.sleep(1)  # mpiexec needs it to pass the text on before it ends all
+        finally:  # whatever happens: otherwise the others wait for ever
             self._comm.Abort(getattr(error, "code", None) or 1)
 
 
 @contextlib.contextmanager
 def _in_order(array):
-    """An array as MPI sees it: one number after the other, however they lie in memory."""
+    """An array in C order, as MPI needs it; changes of it are copied back."""
     numbers = np.asarray(array, order="C")
     yield numbers
     if numbers is not array:
@@ -183,12 +184,14 @@ def _refuse(message) -> NoReturn:
     raise ValueError(message)
 
 
-def launch(count: int, command: Sequence[str]) -> None:
+def launch(count: int | None, command: Sequence[str]) -> None:
     """Go on as `count` processes of `python command` on this machine, one BLAS thread each.
 
-    This process becomes their mpiexec: exit code and signals are its own. One process needs none
-    of this, and the function returns. Raises ValueError if it cannot be done.
+    This process becomes their mpiexec: exit code and signals are its own. For one process, or
+    None, nothing is started, and the function returns. Raises ValueError if it cannot be done.
     """
+    if count is None:
+        return
     if count < 1:
         raise ValueError(f"--procs must be at least 1, got {count}")
     if _told(_SIZES) > 1:
@@ -201,6 +204,13 @@ def launch(count: int, command: Sequence[str]) -> None:
         raise ValueError(f"--procs needs mpi4py and mpiexec, there is no mpiexec: {_INSTALL}")
     environment = {**dict.fromkeys(_THREADS, "1"), **os.environ}
     os.execve(mpiexec, [mpiexec, "-n", str(count), sys.executable, *command], environment)
+
+
+def without_procs(arguments: Sequence[str] | None) -> list[str]:
+    """The arguments of a command line (of sys.argv if None) without the flag --procs."""
+    flag = argparse.ArgumentParser(add_help=False)
+    flag.add_argument("--procs")
+    return flag.parse_known_args(arguments)[1]
 
 
 def _mpiexec():

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import PROGRAMS, ROOT, TEXT, metrics, weights
 
-import nn.parallel
+import nn.run.team
 import tinygpt
-from nn.parallel import Team, launch, world
+from nn.run import plan
+from nn.run.team import Team, launch, world
 from tinygpt import GPTConfig, TinyGPT, TrainConfig, Training
 
 pytest.importorskip("mpi4py")
-ROOT = Path(__file__).parent.parent
-PROGRAM = str(ROOT / "tinygpt.py")
-TEXT = "To be, or not to be, that is the question.\nWhether 'tis nobler in the mind\n" * 20
+PROGRAM, BROKEN = str(ROOT / "tinygpt.py"), PROGRAMS / "broken_team.py"
 TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 5 --micro-batch-size 2"
 FLAGS = f"{TINY} --max-iters 9 --eval-interval 4 --eval-iters 2 --save-seconds 0".split()
-NAMES = (*nn.parallel._SIZES, *nn.parallel._RANKS)
+NAMES = (*nn.run.team._SIZES, *nn.run.team._RANKS)
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in NAMES}
-ENVIRONMENT |= dict.fromkeys(nn.parallel._THREADS, "1")
+ENVIRONMENT |= dict.fromkeys(nn.run.team._THREADS, "1")
 
 
 def python(*arguments, **environment):
@@ -37,7 +37,7 @@ def python(*arguments, **environment):
 
 def mpiexec(count, *arguments):
     """Several of them, that have ended."""
-    launcher = nn.parallel._mpiexec()
+    launcher = nn.run.team._mpiexec()
     assert launcher, "mpi4py is here without an mpiexec: pip install mpich"
     command = [launcher, "-n", str(count), sys.executable, *map(str, arguments)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
@@ -54,14 +54,9 @@ def errors(done):
     return [line for line in done.stderr.splitlines() if not line.startswith("training: ")]
 
 
-def metrics(run):
+def figures(run):
     """The figures of each iteration, in rows, without the speed."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [[v for k, v in line.items() if k != "tokens_per_second"] for line in lines]
-
-
-def weights(run):
-    return (run / "model.safetensors").read_bytes()
+    return [[v for k, v in line.items() if k != "tokens_per_second"] for line in metrics(run)]
 
 
 @pytest.fixture(scope="module")
@@ -87,60 +82,9 @@ def two(text):
 
 # ---------------------------------------------------------------- one batch
 
-GRADIENTS = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-import numpy as np
-import nn.training
-from autograd import grad
-from nn.parallel import world
-from tinygpt import GPTConfig, TinyGPT, TrainConfig, Training
-
-RNG = np.random.default_rng
-ids = RNG(1).integers(0, 11, (5, 9))
-targets = np.where(RNG(2).random((5, 8)) < 0.4, -100, ids[:, 1:])  # some rows have fewer
-targets[3] = -100
-with world() as team:
-    for rows in (0, 1, 2):
-        config = GPTConfig(vocab_size=11, block_size=8, n_layer=2, n_head=2, n_embd=8)
-        model = TinyGPT(config, RNG(team.rank)).to(np.float64)  # others than those of rank 0
-        nn.training._LARGE = 50 if rows else 1 << 20  # parameters outside of the vector
-        if not team.rank:  # as a head is that was read from a file
-            table = model.token_embedding.weight
-            table.data = np.asfortranarray(table.data)
-        training = Training(model, TrainConfig(micro_batch_size=rows, grad_clip=0))
-        if team.rank:
-            training.follow(team)
-            continue
-        training.lead(team)
-        for B in (5, 1):  # also fewer rows than processes
-            loss = model.loss(ids[:B, :-1], targets[:B])
-            expected = grad(loss, model.parameters())
-            total, norm = training.gradients(ids[:B, :-1], targets[:B])
-            np.testing.assert_allclose(total, loss.item(), rtol=1e-12)
-            for parameter, gradient in zip(model.parameters(), expected, strict=True):
-                np.testing.assert_allclose(parameter.grad, gradient.data, rtol=1e-12, atol=1e-14)
-            total = training.loss([(ids[:B, :-1], targets[:B])] * 2)
-            np.testing.assert_allclose(total, loss.item(), rtol=1e-12)
-        for B in (5, 1, 5):
-            training.step(lambda rng: (ids[:B, :-1], targets[:B]))
-            training.check_replicas()
-        team.send(None)
-    draw = model.dropout.rng.random()
-    training.iteration -= 1
-    assert (training.iteration, draw) == (2, training._rng().random())
-    draws = team.gather(draw)
-    if team.rank:
-        assert team.receive() is None
-    else:
-        assert len(set(draws)) == team.size  # each has its own
-        print(team.size, "processes")
-"""
-
-
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_parts_of_a_batch_add_up_to_its_gradient(count):
-    done = mpiexec(count, "-c", GRADIENTS)
+    done = mpiexec(count, PROGRAMS / "batch_of_a_team.py")
     assert (done.returncode, errors(done)) == (0, [])
     assert done.stdout == f"{count} processes\n"
 
@@ -149,10 +93,10 @@ def test_random_numbers_depend_on_seed_iteration_and_rank_alone():
     config = GPTConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=8)
     training = Training(TinyGPT(config, None), TrainConfig(seed=3))
     draws = {}
-    for training.team.rank in range(3):
+    for training.crew.team.rank in range(3):
         for training.iteration in range(3):
-            draws[training.team.rank, training.iteration] = training._rng().random()
-            assert draws[training.team.rank, training.iteration] == training._rng().random()
+            draws[training.team.rank, training.iteration] = training.rng().random()
+            assert draws[training.team.rank, training.iteration] == training.rng().random()
     assert len(set(draws.values())) == 9
     assert draws[0, 2] == np.random.default_rng((3, 2)).random()  # as of one process
 
@@ -165,8 +109,8 @@ def test_a_run_has_the_losses_of_one_process(alone, two):
     assert (done.returncode, errors(done)) == (0, [])
     assert "of memory in each of 2 processes" in done.stdout
     assert done.stdout.count("Finished after 9 iterations") == 1
-    for figures, expected in zip(metrics(run), metrics(alone), strict=True):
-        np.testing.assert_allclose(figures, expected, rtol=1e-4)
+    for found, expected in zip(figures(run), figures(alone), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_procs_starts_mpiexec(two, text, tmp_path):
@@ -184,37 +128,12 @@ def test_dropout_and_early_stopping(text, tmp_path):
     for run in ("a", "b"):
         done = python(PROGRAM, "train", text, "--out-dir", tmp_path / run, *flags)
         assert "Finished after 6 iterations (2 evaluations no better)" in done.stdout, done.stderr
-    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
-
-
-BROKEN = f"""
-import os, signal, sys
-sys.path.insert(0, {str(ROOT)!r})
-import tinygpt
-from tinygpt import Training
-
-what, step = sys.argv.pop(1), Training._step
-
-def broken(training, *arguments):
-    if training.iteration == 5 and training.team.rank == 1:
-        if what == "signal":
-            signal.raise_signal(signal.SIGTERM)
-        elif what == "spoil":
-            training.vectors[0].data.reshape(-1)[3] += 1
-        elif what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        else:
-            raise {{"bug": KeyError, "memory": MemoryError}}[what]("oh dear")
-    return step(training, *arguments)
-
-Training._step = broken
-tinygpt.main()
-"""
+    assert figures(tmp_path / "a") == figures(tmp_path / "b")
 
 
 def test_a_signal_to_one_stops_all_and_the_run_goes_on(two, text, tmp_path):
     run = tmp_path / "run"
-    done = mpiexec(2, "-c", BROKEN, "signal", "train", text, "--out-dir", run, *FLAGS)
+    done = mpiexec(2, BROKEN, "signal", "train", text, "--out-dir", run, *FLAGS)
     assert done.returncode == 130
     assert done.stderr.count("stopped after iteration 6 of 9, all is saved; go on with") == 1
     assert done.stderr.endswith(f"train --out-dir {run} --resume --procs 2\n")
@@ -222,8 +141,8 @@ def test_a_signal_to_one_stops_all_and_the_run_goes_on(two, text, tmp_path):
         again = Path(shutil.copytree(run, tmp_path / count))
         done = python(PROGRAM, "train", "--out-dir", again, "--resume", "--procs", count)
         assert done.returncode == 0, done.stderr
-        for figures, expected in zip(metrics(again), metrics(two[0]), strict=True):
-            np.testing.assert_allclose(figures, expected, rtol=1e-4)
+        for found, expected in zip(figures(again), figures(two[0]), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4)
         assert count != "2" or weights(again) == weights(two[0])
 
 
@@ -234,16 +153,16 @@ def test_ctrl_c_saves(text, tmp_path):
     process = subprocess.Popen(
         [*command, "--procs", "2"], env=ENVIRONMENT, text=True, stderr=subprocess.PIPE
     )
-    figures = run / "metrics.jsonl"
-    while process.poll() is None and not (figures.exists() and figures.stat().st_size):
+    written = run / "metrics.jsonl"
+    while process.poll() is None and not (written.exists() and written.stat().st_size):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    done = metrics(run)[-1][0]
+    done = figures(run)[-1][0]
     assert f"stopped after iteration {done} of 1000000, all is saved; go on with" in error
     tinygpt.main(["train", "--out-dir", str(run), "--resume", "--max-iters", str(done + 1)])
-    assert metrics(run)[-1][0] == done + 1
+    assert figures(run)[-1][0] == done + 1
 
 
 @pytest.mark.parametrize(
@@ -256,10 +175,10 @@ def test_ctrl_c_saves(text, tmp_path):
     ],
 )
 def test_a_crash_of_one_ends_all(text, tmp_path, what, code, message):
-    done = mpiexec(2, "-c", BROKEN, what, "train", text, "--out-dir", tmp_path / "run", *FLAGS)
+    done = mpiexec(2, BROKEN, what, "train", text, "--out-dir", tmp_path / "run", *FLAGS)
     assert done.returncode == code, done.stderr
     assert not message or done.stderr.count(message) == 1
-    assert len(metrics(tmp_path / "run")) >= 5
+    assert len(figures(tmp_path / "run")) >= 5
 
 
 # ---------------------------------------------------------------- refusals
@@ -290,7 +209,7 @@ def test_with_the_module_of_mpi4py_too():
 def test_a_foreign_launcher_is_noticed(size):
     error = refused(python(PROGRAM, **{size: "3"}))
     assert "the launcher of another MPI than MPICH" in error and "started these 3" in error
-    assert error.endswith(f"take {nn.parallel._mpiexec()}\n")
+    assert error.endswith(f"take {nn.run.team._mpiexec()}\n")
     done = python(PROGRAM, **{size: "3", size.replace("SIZE", "RANK"): "1"})
     assert (done.returncode, done.stderr) == (2, "")  # the first has said it
 
@@ -318,7 +237,7 @@ def test_without_mpi4py_or_mpiexec(monkeypatch):
 
 
 def test_one_blas_thread_each_unless_told_otherwise(monkeypatch):
-    for name in (*NAMES, *nn.parallel._THREADS):
+    for name in (*NAMES, *nn.run.team._THREADS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     started = []
@@ -326,18 +245,18 @@ def test_one_blas_thread_each_unless_told_otherwise(monkeypatch):
     launch(2, ["tinygpt.py", "train"])
     mpiexec, command, environment = started
     assert command == [mpiexec, "-n", "2", sys.executable, "tinygpt.py", "train"]
-    assert [environment[name] for name in nn.parallel._THREADS] == ["1", "3", "1"]
+    assert [environment[name] for name in nn.run.team._THREADS] == ["1", "3", "1"]
 
 
 def test_memory_is_that_of_all_processes_on_a_machine(monkeypatch):
     config, training, team = GPTConfig(65), TrainConfig(batch_size=10), Team()
-    assert [tinygpt._rows(config, training, n) for n in (1, 2, 3, 10)] == [10, 5, 4, 1]
+    assert [plan._rows(config, training, n) for n in (1, 2, 3, 10)] == [10, 5, 4, 1]
     training.micro_batch_size = 3
-    assert [tinygpt._rows(config, training, n) for n in (1, 2, 5)] == [3, 3, 2]
-    needed = tinygpt.memory_needed(config, training)
-    assert tinygpt.memory_needed(config, training, 10) < needed
-    monkeypatch.setattr(tinygpt, "machine_memory", lambda: 1.5 * needed)
-    tinygpt.check_memory(config, training, team)
+    assert [plan._rows(config, training, n) for n in (1, 2, 5)] == [3, 3, 2]
+    needed = plan.memory_needed(tinygpt.ARCHITECTURE, config, training)
+    assert plan.memory_needed(tinygpt.ARCHITECTURE, config, training, 10) < needed
+    monkeypatch.setattr(plan, "machine_memory", lambda: 1.5 * needed)
+    plan.check_memory(tinygpt.ARCHITECTURE, config, training, team)
     team.size, team.here = 4, 2
     with pytest.raises(ValueError, match=r"3 sequences at once in each of 2 processes.*, or fewer"):
-        tinygpt.check_memory(config, training, team)
+        plan.check_memory(tinygpt.ARCHITECTURE, config, training, team)

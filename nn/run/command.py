@@ -1,0 +1,179 @@
+"""A command line: flags from dataclasses and back, errors in one line, and Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from ..config import choices
+from ..sampling import Sampling
+from .tokenizers import TOKENIZERS
+from .training import TrainConfig
+
+__all__ = [
+    "add_options", "command_line", "exit_codes", "given", "interrupts", "one_line_errors", "select",
+]  # fmt: skip
+
+PROGRAM = "tinygpt.py"
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that refuses in one line, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists all options)\n")
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type, **defaults: Any) -> None:
+    """A flag for each field of a dataclass made by nn.config.option: --block-size for block_size.
+
+    `defaults` are told in the help where a command has others. A flag that is left out is not
+    among the arguments, so that --seed may also stand before the command.
+    """
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        if "help" not in field.metadata:
+            continue
+        help, kind = field.metadata["help"], hints[field.name]
+        default = defaults.get(field.name, field.default)
+        if default is not None and "default" not in help and kind is not bool:
+            help += f" (default {default})"
+        how: dict[str, Any] = {"type": kind, "metavar": "N"}
+        if kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif choices(kind):
+            how = {"choices": choices(kind)}
+        elif get_args(kind):  # of `float | None`
+            how["type"] = get_args(kind)[0]
+        flag = "--" + field.name.replace("_", "-")
+        parser.add_argument(flag, default=argparse.SUPPRESS, help=help, **how)
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """{name: value} of the flags that were given."""
+    return {name: value for name, value in vars(args).items() if value is not None}
+
+
+def select(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
+    """Those of the options that are fields of a dataclass."""
+    names = {field.name for field in fields(cls)}
+    return {name: value for name, value in options.items() if name in names}
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def command_line(config: type, presets: Iterable[str]) -> Parser:
+    """All commands and their flags; `config` is the dataclass of the model's."""
+    main = Parser(prog=PROGRAM, description="With no command: the five-sentence example.")
+    seed = "for the same numbers every time (default: 0 for the example, 1337 for train)"
+    main.add_argument("--seed", type=int, metavar="N", help=seed)
+    commands = main.add_subparsers(dest="command", metavar="COMMAND")
+    _add_train(commands.add_parser("train", help="train on a text, or go on with a run"), config,
+               presets)  # fmt: skip
+
+    add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
+    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("file", metavar="FILE", help="a UTF-8 text, or a folder of them")
+    add("--window", type=int, metavar="N", help="tokens at once (default block_size)")
+    add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
+        "window); with 1 every token has its full context")  # fmt: skip
+
+    add = commands.add_parser("plot", help="the losses of runs, in one picture").add_argument
+    add("runs", nargs="+", metavar="RUN", help="the --out-dir of a training")
+    add("--output", default="losses.png", metavar="FILE", help="a PNG (default losses.png)")
+
+    add = commands.add_parser("explain", help="a picture of the attention").add_argument
+    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("text", metavar="TEXT", help="ten to thirty tokens")
+    add("--output", default="attention.png", metavar="FILE", help="a PNG (default attention.png)")
+
+    generating = commands.add_parser("generate", help="continue a prompt")
+    add = generating.add_argument
+    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("--prompt", metavar="TEXT", help="the text to continue (default: it asks, in a terminal; "
+        "elsewhere a token at random)")  # fmt: skip
+    add("--max-new-tokens", type=int, default=300, metavar="N", help="(default 300)")
+    add_options(generating, Sampling, temperature=0.8)
+    add("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
+    add("--num-samples", type=int, default=1, metavar="N", help="several texts (default 1)")
+    add("--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="for the same text every "
+        "time")  # fmt: skip
+    return main
+
+
+def _add_train(train, config, presets):
+    add = train.add_argument
+    add("files", nargs="*", metavar="FILE", help="UTF-8 texts, or folders of them; the last tenth "
+        "is for validation")  # fmt: skip
+    add("--out-dir", required=True, metavar="RUN", help="the directory for all of the run")
+    add("--resume", action="store_true", help="go on with the run in --out-dir, to the same bits")
+    add("--procs", type=int, metavar="N", help="share each batch among N processes, one for each "
+        "core (needs the extra mpi; default 1)")  # fmt: skip
+    add("--init-from", metavar="DIR", help="train a model further: a RUN, or a GPT-2 folder")
+    add("--preset", choices=[*presets], help="sizes by name; other flags change them")
+    add("--tokenizer", choices=TOKENIZERS, help="(default char)")
+    add("--vocab-size", type=int, metavar="N", help="for bpe (default 5000) or word (default all)")
+    add("--tokens-dir", metavar="DIR", help="where the text goes as tokens, for several runs to "
+        "share (default RUN/tokens)")  # fmt: skip
+    add_options(train, config)
+    add_options(train, TrainConfig)
+
+
+# ---------------------------------------------------------------- how a command ends
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """Errors of the user and of the machine in one line, with exit code 2; Ctrl-C with 130."""
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads the output any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print(f"\n{PROGRAM}: {str(stop) or 'stopped'}", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Errors of the user in one line, after which the program goes on."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (ValueError, OSError, MemoryError) as error:
+        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """A list that Ctrl-C, or SIGTERM, puts its number into, so that an iteration is finished.
+
+    The second Ctrl-C does what it does without this.
+    """
+    caught: list[int] = []
+    before: dict[int, Any] = {}
+
+    def catch(number, frame):
+        caught.append(number)
+        signal.signal(number, before[number])
+        print("\nstopping after this iteration; once more stops at once", file=sys.stderr)
+
+    if threading.current_thread() is threading.main_thread():  # others may not ask for signals
+        before = {n: signal.signal(n, catch) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

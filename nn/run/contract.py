@@ -1,0 +1,75 @@
+"""What a model must have so that this package can train it, save it and generate from it.
+
+A program hands an `Architecture` to the package, which never imports the program. A second class
+of models comes in by a second Architecture, as in tests/test_contract.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from autograd import Tensor
+
+from ..files import load_model, save_model
+
+__all__ = ["Architecture", "LanguageModel"]
+
+
+class LanguageModel(Protocol):
+    """An nn.Module that predicts the next token.
+
+    It is made by Model(config, rng): with weights drawn from rng, or, if that is None, with zeros,
+    which are then loaded. B sequences, T positions, V tokens.
+    """
+
+    config: Any  # a dataclass with at least vocab_size and block_size, the longest context
+    training: bool
+
+    def __call__(self, ids: Any) -> Tensor:
+        """The logits (..., T, V) of what follows each position of the integers (..., T)."""
+        ...
+
+    def loss(self, ids: Any, targets: Any, ignore_index: int = ...) -> Tensor:
+        """The mean cross entropy of targets (B, T), in nats; those equal to ignore_index count not.
+
+        Where no target counts, it is 0.
+        """
+        ...
+
+    def matrices(self) -> Sequence[Tensor] | Sequence[Mapping[str, Any]]:
+        """The matrices inside the network, which nn.Muon moves: parameters, or groups of them.
+
+        AdamW moves all others: tables, the head, biases and norms.
+        """
+        ...
+
+    # What nn.Module gives:
+    def parameters(self) -> list[Tensor]: ...
+    def modules(self) -> list[Any]: ...
+    def state_dict(self) -> dict[str, np.ndarray]: ...
+    def load_state_dict(self, state: Mapping[str, Any], *, assign: bool = False) -> None: ...
+    def train(self, training: bool = True) -> Any: ...
+    def eval(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A class of models, and what the package cannot know of it."""
+
+    model: Callable[[Any, np.random.Generator | None], Any]  # a LanguageModel
+    config: type  # its config, a dataclass; fields made by nn.config.option have flags
+    save: Callable[..., None] = save_model  # (directory, model, tokenizer, notes)
+    load: Callable[[Path], Any] | None = None  # of the directory; nn.files.load_model if None
+    # How many numbers a token leaves for backward: (config, activation_checkpointing) to that.
+    kept: Callable[[Any, bool], float] = lambda config, checkpointing: 0.0
+
+    def open(self, directory: Path) -> Any:
+        """The saved model of a directory, in evaluation."""
+        if self.load is None:
+            return load_model(directory, self.model, self.config)
+        return self.load(directory)

@@ -1,0 +1,421 @@
+"""A run: a training and its directory, in which it can be stopped at any moment.
+
+`open_run` starts a run or goes on with one; `Run` saves it, evaluates it and says how it went.
+Next to read: training.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import load_arrays, locked, read_json, save_arrays, write_json
+from ..sampling import generate
+from .contract import Architecture
+from .evaluation import describe_loss, mean_loss
+from .monitor import Metrics, Progress, byte_progress, plot_losses, read_metrics
+from .plan import check_memory, check_procs, memory_needed
+from .team import Team
+from .tokenizers import Tokenizer, load_tokenizer
+from .tokens import (
+    TokenFile,
+    open_tokens,
+    random_batch,
+    split_tokens,
+    text_digest,
+    text_files,
+    tokenize,
+)  # fmt: skip
+from .training import TrainConfig, Training
+
+__all__ = ["Run", "RunRequest", "follow", "load_folder", "open_run"]
+
+_CHANGEABLE = {"max_iters", "patience", "save_seconds", "activation_checkpointing"}  # by --resume
+
+
+@dataclass
+class RunRequest:
+    """What a command line asks of a run; None and {} are what it leaves open."""
+
+    directory: Path
+    files: list[str] = field(default_factory=list)
+    resume: bool = False
+    model: dict[str, Any] = field(default_factory=dict)  # fields of the model's config
+    training: dict[str, Any] = field(default_factory=dict)  # fields of TrainConfig
+    tokenizer: str | None = None  # its kind
+    vocab_size: int | None = None
+    tokens_dir: str | None = None
+    init_from: str | None = None
+
+    def fixed(self) -> dict[str, Any]:
+        """{name: value} of what was asked for and cannot change during a run."""
+        asked: dict[str, Any] = {"tokenizer": self.tokenizer, "vocab_size": self.vocab_size}
+        for name, path in (("tokens_dir", self.tokens_dir), ("init_from", self.init_from)):
+            asked[name] = path and str(Path(path).resolve())
+        asked |= {**self.model, **self.training}
+        return {k: v for k, v in asked.items() if v is not None and k not in _CHANGEABLE}
+
+
+class Run:
+    """A training and its directory.
+
+    state.safetensors has all to go on with, model.safetensors the best model by validation, with
+    config.json and the tokenizer; settings.json what it was started with; metrics.jsonl and
+    training_loss.png how it goes.
+    """
+
+    def __init__(
+        self, directory: Path, training: Training, tokenizer: Tokenizer, tokens: TokenFile,
+        settings: dict[str, Any], architecture: Architecture,
+    ):  # fmt: skip
+        self.directory, self.training, self.tokenizer = directory, training, tokenizer
+        self.settings, self.architecture = settings, architecture
+        self._saved, self._draw_at = time.monotonic(), 0.0
+        self.tokens, self.validation = split_tokens(tokens)
+        self.context = training.model.config.block_size
+        if len(self.validation) <= self.context:
+            raise ValueError(
+                f"the text is too short: its last tenth, for validation, has "
+                f"{len(self.validation)} tokens and --block-size {self.context} needs "
+                f"{self.context + 1}; take a longer text, a smaller size, or a tokenizer with "
+                "smaller tokens"
+            )
+        self.metrics = Metrics(directory / "metrics.jsonl", training.iteration)
+
+    def evaluation_is_due(self) -> bool:
+        """Whether this iteration, or the last one, is to be evaluated and was not yet."""
+        i, c = self.training.iteration, self.training.config
+        due = i % c.eval_interval == 0 or i >= c.max_iters
+        return bool(i) and due and all(i != before for before, _ in self.training.evaluations)
+
+    def next_batch(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random batch (ids, targets) of the text, (B, T) each."""
+        return random_batch(self.tokens, self.context, self.training.config.batch_size, rng)
+
+    def record(self, **figures: float) -> None:
+        """Note the figures of an iteration; save if the last time was long ago."""
+        self.metrics.add(self.training.iteration, **figures)
+        if time.monotonic() - self._saved >= self.training.config.save_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write all that is needed to go on, if it is sound: if a next step could be taken."""
+        few = self.validation[: min(64, self.context) + 1][None]
+        loss = self.training.backward(few[:, :-1], few[:, 1:])
+        self.training.check(loss, self.training.clip())
+        self.training.check_weights()
+        self.metrics.sync()
+        arrays, header = self.training.state()
+        header["settings"] = json.dumps(self.settings)
+        save_arrays(self.directory / "state.safetensors", arrays, header)
+        self._saved = time.monotonic()
+
+    def evaluate(self, progress: Progress) -> float:
+        """The validation loss, on the same batches each time; the best model is kept."""
+        training, c = self.training, self.training.config
+        rng = np.random.default_rng((c.seed, 0, 1))  # not the numbers of an iteration
+        batches = [
+            random_batch(self.validation, self.context, c.batch_size, rng)
+            for _ in range(c.eval_iters)
+        ]
+        loss = training.loss(batches)
+        training.check(loss)
+        best = self._keep_if_best(loss)
+        training.evaluations.append([training.iteration, loss])
+        self.metrics.add(training.iteration, validation_loss=loss)
+        self.plot(now=False)
+        model, start = training.model.eval(), self.validation[:1]
+        ids: Any = generate(model, start, 120, temperature=0.8, rng=rng)
+        progress.write(
+            f"\niteration {training.iteration}: validation loss {loss:.4f}"
+            f"{', the best so far' if best else ''}; a sample:\n"
+            f"{self.tokenizer.decode(ids[1:].tolist()).strip()}"
+        )
+        return loss
+
+    def _keep_if_best(self, loss):
+        """Save the model if it has the lowest loss so far, or if the best one was removed."""
+        training = self.training
+        best = training.best is None or loss < training.best[1]
+        if best or not (self.directory / "model.safetensors").exists():
+            notes = {"run": _identity(self.settings), "iteration": training.iteration, "loss": loss}
+            self.architecture.save(self.directory, training.model, self.tokenizer, notes)
+            return True
+        return False
+
+    def plot(self, now: bool = True) -> None:
+        """Draw the losses; unless `now`, at most a twentieth of the time is spent on it."""
+        started = time.monotonic()
+        if started < self._draw_at and not now:
+            return
+        metrics = read_metrics(self.directory / "metrics.jsonl")
+        plot_losses(self.directory / "training_loss.png", {str(self.directory): metrics})
+        self._draw_at = time.monotonic() + 20 * (time.monotonic() - started)
+
+    def plan(self, procs: int) -> str:
+        """What is ahead, in words: tokens, parameters, memory, iterations."""
+        training, config = self.training, self.training.model.config
+        needed = memory_needed(self.architecture, config, training.config, procs) / 1e6
+        each = f" in each of {procs} processes" if procs > 1 else ""
+        parameters = sum(p.size for p in training.model.parameters())
+        return (
+            f"{len(self.tokens):,} tokens for training, {len(self.validation):,} for validation, "
+            f"vocabulary {self.tokenizer.vocab_size:,}\n"
+            f"Model: {parameters:,} parameters; about {needed:,.0f} MB of memory{each} "
+            f"for {training.config.max_iters - training.iteration:,} iterations"
+        )
+
+    def report(self) -> str:
+        """What came out, in words; KeyboardInterrupt saying how to go on if it was stopped."""
+        training, c = self.training, self.training.config
+        if not training.finished or not training.best:
+            raise KeyboardInterrupt(
+                f"stopped after iteration {training.iteration} of {c.max_iters}, all is saved; go "
+                f"on with: python tinygpt.py train --out-dir {shlex.quote(str(self.directory))} "
+                f"--resume{' '.join(['', *_procs_flag(training.team)])}"
+            )
+        self.plot()
+        best, tokenizer = load_folder(self.directory, self.architecture)
+        tokens = self.validation[:500_000]  # a minute or two; more would not change the figure
+        loss = mean_loss(best, tokens)
+        size = len(tokenizer.decode(tokens[1:].tolist()).encode())
+        early = training.iteration < c.max_iters
+        reason = f" ({c.patience} evaluations no better)" if early else ""
+        figures = describe_loss(loss, len(tokens) - 1, size, self.context, self.context)
+        return (
+            f"Finished after {training.iteration} iterations{reason}; the best model, of iteration "
+            f"{training.best[0]}, and training_loss.png are in {self.directory}\n"
+            f"Validation loss {figures}"
+        )
+
+
+def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any, Tokenizer]:
+    """The model and tokenizer of a run or another folder. Raises ValueError if there is none."""
+    directory = Path(directory)
+    if not (directory / "config.json").is_file():
+        raise ValueError(
+            f"no model in {directory}: give the --out-dir of `tinygpt.py train`, or a GPT-2 folder"
+        )
+    model, tokenizer = architecture.open(directory), load_tokenizer(directory)
+    padded = model.config.vocab_size - tokenizer.vocab_size  # often to a multiple of 64
+    if padded and not (0 < padded < 128 and model.config.vocab_size % 64 == 0):
+        raise ValueError(
+            f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model "
+            f"{model.config.vocab_size}: one of them belongs to another model"
+        )
+    return model, tokenizer
+
+
+# ---------------------------------------------------------------- opening a run
+
+
+@contextlib.contextmanager
+def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Iterator[Run]:
+    """A new run, or with `resume` the one in the directory, which is locked meanwhile.
+
+    Raises ValueError, before anything is written, if the request cannot be met.
+    """
+    directory, state = request.directory, request.directory / "state.safetensors"
+    files = text_files(request.files) if request.files else []
+    if request.resume and state.exists():
+        with locked(directory):
+            run = _resumed(request, architecture, files)
+            _lead(run.training, team)
+            yield run
+        return
+    if not files:
+        raise ValueError(
+            f"there is no run in {directory} to go on with: give the FILE to train on"
+            if request.resume
+            else "give a FILE to train on, or --resume to go on with the run in --out-dir"
+        )
+    if state.exists() or (directory / "model.safetensors").exists():
+        raise ValueError(
+            f"there is a run in {directory} already: go on with it by --resume, or choose another "
+            "--out-dir"
+        )
+    base = _base(request, architecture) if request.init_from else (None, None)
+    config = TrainConfig(**request.training)
+    architecture.config(**{**request.model, "vocab_size": 1})  # tells what is wrong
+    check_procs(config, team)
+    text: dict[str, Any] = {
+        "text": text_digest(files, byte_progress), "kind": request.tokenizer or "char",
+        "vocab_size": request.vocab_size,
+    }  # fmt: skip
+    if base[1]:
+        text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
+    with locked(directory):
+        run = _started(request, architecture, team, files, text, config, *base)
+        _lead(run.training, team)
+        yield run
+
+
+def _base(request, architecture):
+    """The model and the tokenizer of --init-from, to be trained further."""
+    model, tokenizer = load_folder(request.init_from, architecture)
+    asked = {**request.model, "tokenizer": request.tokenizer, "vocab_size": request.vocab_size}
+    for name, value in {"tokenizer": tokenizer.kind, **asdict(model.config)}.items():
+        if name != "dropout" and asked.get(name) not in (None, value):
+            raise ValueError(
+                f"the model in {request.init_from} has {name} {value} and cannot be trained "
+                f"further with {asked[name]}: leave the flag, or the --preset, out"
+            )
+    if not {"optimizer", "learning_rate"} & request.training.keys():
+        request.training |= {"optimizer": "adamw", "learning_rate": 1e-4}  # small steps from there
+    return model, tokenizer
+
+
+def _started(request, architecture, team, files, text, config, base, tokenizer):
+    """A new Run: the text tokenized, the model made."""
+    directory = request.directory
+    tokens_dir = request.tokens_dir and str(Path(request.tokens_dir).resolve())
+    where = _tokens_at(directory, tokens_dir, text)
+    tokenizer, tokens = tokenize(files, where, text, byte_progress, tokenizer)
+    if base:
+        model_config = base.config
+        if hasattr(model_config, "dropout"):
+            model_config = replace(model_config, dropout=request.model.get("dropout", 0.0))
+    else:
+        model_config = architecture.config(**{**request.model, "vocab_size": tokenizer.vocab_size})
+    check_memory(architecture, model_config, config, team)
+    settings = {
+        "command": shlex.join(["python", *sys.argv, *_procs_flag(team)]),
+        "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
+        "files": [str(path.resolve()) for path in files],
+        "text": text,
+        "tokens_dir": tokens_dir,  # None: in the run, wherever that is moved
+        "init_from": request.init_from and str(Path(request.init_from).resolve()),
+        "model": asdict(model_config),
+        "training": asdict(config),
+    }
+    write_json(directory / "settings.json", settings)
+    model = architecture.model(model_config, None if base else np.random.default_rng(config.seed))
+    if base:
+        model.load_state_dict(base.state_dict(), assign=True)
+    training = Training(model, config)
+    run = Run(directory, training, tokenizer, tokens, settings, architecture)
+    run.save()
+    return run
+
+
+def _resumed(request, architecture, files):
+    """The Run of a directory as it was saved last."""
+    directory = request.directory
+    arrays, header = load_arrays(directory / "state.safetensors", sealed=True)
+    if "settings" not in header or "done" not in header:
+        raise ValueError(f"{directory / 'state.safetensors'} is not the state of a run")
+    settings = json.loads(header["settings"])
+    _check_unchanged(request, settings)
+    _compare_shown(directory / "settings.json", settings)
+    changed = {k: v for k, v in request.training.items() if k in _CHANGEABLE}
+    before = dict(settings["training"])
+    settings["training"] |= changed
+    config = TrainConfig(**settings["training"])
+    if files and text_digest(files, byte_progress) != settings["text"]["text"]:
+        raise ValueError(
+            f"{' '.join(request.files)} is not the text of the run in {directory}, or was changed "
+            "since: leave it out to go on with the text as it was, or start another run"
+        )
+    training = Training(architecture.model(architecture.config(**settings["model"]), None), config)
+    training.restore(arrays, header)
+    _check_best(directory, architecture, training, settings)
+    tokenizer, tokens = _resumed_tokens(directory, settings)
+    run = Run(directory, training, tokenizer, tokens, settings, architecture)
+    write_json(directory / "settings.json", settings)
+    if settings["training"] != before:
+        run.save()
+    return run
+
+
+def _check_unchanged(request, settings):
+    """A flag beside --resume may only repeat what the run was started with."""
+    before = {**settings["training"], **settings["model"]}
+    before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
+    before |= {"vocab_size": settings["text"]["vocab_size"], "init_from": settings["init_from"]}
+    for name, value in request.fixed().items():
+        if value != before[name]:
+            raise ValueError(
+                f"the run has {name} {before[name]} and cannot go on with {value}: leave the flag, "
+                "or the --preset, out, or start another run"
+            )
+
+
+def _compare_shown(shown, settings):
+    """Say so if settings.json is not what the state says; it is written anew."""
+    with contextlib.suppress(ValueError):
+        if read_json(shown) != settings:
+            print(f"{shown} is not what the run began with, and is written anew", file=sys.stderr)
+
+
+def _check_best(directory, architecture, training, settings):
+    """Say at the start, and not at the end, if the best model is damaged or of another run."""
+    best = directory / "model.safetensors"
+    if training.evaluations and best.exists():
+        load_folder(directory, architecture)
+        notes = json.loads(load_arrays(best)[1].get("notes", "null")) or {}
+        if notes.get("run") != _identity(settings):
+            raise ValueError(f"{best} belongs to another run than state.safetensors beside it")
+
+
+def _resumed_tokens(directory, settings):
+    """The tokenizer and tokens of a run; made again if they are lost and the text is as it was."""
+    text = settings["text"]
+    where = _tokens_at(directory, settings["tokens_dir"], text)
+    try:
+        return open_tokens(where, text)
+    except ValueError as lost:
+        try:
+            files = text_files(settings["files"])
+            if text_digest(files, byte_progress) != text["text"]:
+                raise ValueError("the text was changed since the run began")
+        except ValueError as gone:
+            raise ValueError(f"{lost}; and it cannot be made again: {gone}") from gone
+        tokenizer = load_tokenizer(directory) if settings["init_from"] else None
+        return tokenize(files, where, text, byte_progress, tokenizer)
+
+
+def _tokens_at(directory, tokens_dir, text):
+    """Where the tokens of a text are: in the run, or in a shared directory, each text apart."""
+    if tokens_dir is None:
+        return directory / "tokens"
+    key = zlib.crc32(json.dumps(text, sort_keys=True).encode())
+    return Path(tokens_dir) / f"{text['kind']}-{key:08x}"
+
+
+def _identity(settings):
+    """A checksum of what decides about the weights of a run, for the notes in its model."""
+    training = {k: v for k, v in settings["training"].items() if k not in _CHANGEABLE}
+    decisive = [settings[name] for name in ("text", "model", "init_from")]
+    return f"{zlib.crc32(json.dumps([*decisive, training], sort_keys=True).encode()):08x}"
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def _lead(training, team):
+    """In the process of rank 0: let the others train this model, too."""
+    check_procs(training.config, team)
+    team.send((training.model.config, training.config))
+    training.lead(team)
+
+
+def follow(team: Team, architecture: Architecture) -> None:
+    """In the other processes: train what rank 0 trains, if it trains."""
+    if configs := team.receive():
+        model, config = configs
+        Training(architecture.model(model, None), config).follow(team)
+
+
+def _procs_flag(team):
+    """The flag that starts as many processes."""
+    return ["--procs", str(team.size)] if team.size > 1 else []

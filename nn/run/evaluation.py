@@ -1,0 +1,92 @@
+"""The loss of a model on a whole text: nats per token, perplexity, bits per byte."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from autograd import no_grad
+
+from ..functional import IGNORE_INDEX
+from .monitor import Progress
+from .tokenizers import UNK, Tokenizer
+from .tokens import read_pieces, text_files
+
+__all__ = ["describe_loss", "evaluate_text", "mean_loss"]
+
+
+def evaluate_text(
+    model: Any, tokenizer: Tokenizer, path: str, window: int | None, stride: int | None
+) -> str:
+    """The loss of a model on a text, a file or a folder of them, in words; see mean_loss."""
+    window = model.config.block_size if window is None else window
+    stride = window if stride is None else stride
+    pieces, size = [], 0
+    for file in text_files([path]):
+        for piece in read_pieces(file):
+            pieces.append(np.array(tokenizer.encode(piece), np.int32))
+            size += len(piece.encode())
+    tokens = np.concatenate(pieces)
+    with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
+        loss = mean_loss(model, tokens, stride, window, advance=progress.update)
+    size -= len(tokenizer.decode(tokens[:1]).encode())  # nothing predicts the first
+    text = f"{path}: loss {describe_loss(loss, len(tokens) - 1, size, window, stride)}"
+    if tokenizer.kind == "word" and (unknown := int((tokens == UNK).sum())):
+        text += (
+            f"\n{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: not to "
+            "be compared with other tokenizers"
+        )
+    return text
+
+
+def describe_loss(loss: float, scored: int, size: int, window: int, stride: int) -> str:
+    """A loss (nats per token) in all its forms, with what they depend on; `size` in bytes."""
+    bits = loss * scored / math.log(2) / max(1, size)
+    return (
+        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
+        f"{bits:.3f} bits per byte ({scored:,} tokens scored, window {window}, stride {stride})"
+    )
+
+
+@no_grad()
+def mean_loss(
+    model: Any,
+    tokens: Any,
+    stride: int | None = None,
+    window: int | None = None,
+    batch_size: int | None = None,
+    advance: Callable[[int], object] = lambda scored: None,
+) -> float:
+    """Nats per token over a whole text: of every token but the first, each scored once.
+
+    Windows of `window` tokens (block_size if None) begin `stride` (window if None) apart, and
+    each scores the tokens that none before it has: with stride 1 every token has its full
+    context, with stride `window` the first of a window has none but itself.
+    """
+    window = model.config.block_size if window is None else window
+    stride = window if stride is None else stride
+    if not 1 <= stride <= window <= model.config.block_size:
+        raise ValueError(
+            f"window {window} and stride {stride}: 1 <= stride <= window <= block_size "
+            f"{model.config.block_size} is needed"
+        )
+    n = len(tokens) - 1
+    if n < 1:
+        raise ValueError(f"a text of {n + 1} tokens has none to predict: two are needed")
+    window = min(window, n)
+    if batch_size is None:
+        batch_size = max(1, 2048 // window)
+    stride, total = min(stride, window), 0.0
+    begins = np.arange(0, n - window + stride, stride)
+    for i in range(0, len(begins), batch_size):
+        at = begins[i : i + batch_size, None] + np.arange(window + 1)
+        windows = tokens[np.minimum(at, n)]  # the last may reach beyond the end
+        targets = np.where(at <= n, windows, IGNORE_INDEX)[:, 1:]
+        targets[at[:, 0] > 0, : window - stride] = IGNORE_INDEX  # scored before
+        count = int((targets != IGNORE_INDEX).sum())
+        total += model.eval().loss(windows[:, :-1], targets).item() * count
+        advance(count)
+    return total / n

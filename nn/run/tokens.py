@@ -1,0 +1,238 @@
+"""Texts as files of token ids, which are made once and mapped into memory.
+
+A text of any size is read in pieces: encoding a long one needs no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import hashlib
+import itertools
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import checksum, locked, read_json, write_atomically, write_json
+from .tokenizers import TOKENIZERS, Tokenizer, last_boundary, load_tokenizer
+
+__all__ = [
+    "TokenFile", "encode_files", "open_tokens", "random_batch", "read_pieces", "split_tokens",
+    "text_digest", "text_files", "tokenize",
+]  # fmt: skip
+
+_PIECE = 1 << 20  # bytes of text read at once
+
+# ---------------------------------------------------------------- files of text
+
+
+def _ignore(done):
+    pass
+
+
+def text_files(paths: Iterable[str | Path]) -> list[Path]:
+    """The files named, and those in the folders named, at any depth, in order of their names.
+
+    Hidden files are left out, and folders that hold a run. Raises ValueError if a path does not
+    exist or nothing is found.
+    """
+    files: list[Path] = []
+    for path in (paths := list(map(Path, paths))):
+        if path.is_dir():
+            found = (p for p in path.rglob("*") if p.is_file())
+            seen = (p for p in found if not any(s[0] == "." for s in p.relative_to(path).parts))
+            runs = {p.parent for p in path.rglob("state.safetensors")}
+            runs |= {p.parent for p in path.rglob("tokens.bin")}
+            files += sorted(p for p in seen if runs.isdisjoint(p.parents))
+        elif path.exists():
+            files.append(path)
+        else:
+            raise ValueError(f"cannot read {path}: there is no such file or folder")
+    if not files:
+        raise ValueError(f"there is no text in {', '.join(map(str, paths))}: no file was found")
+    return files
+
+
+def read_pieces(path: Path, advance: Callable[[int], object] = _ignore) -> Iterator[str]:
+    """A UTF-8 file in pieces that end before white space; calls advance(bytes read).
+
+    No tokenizer here has a token across such a place, so that the pieces have the tokens of the
+    whole text. A piece without white space may end anywhere. Raises ValueError with the offset of
+    a byte that is not UTF-8.
+    """
+    decoder, offset, rest = codecs.getincrementaldecoder("utf-8")(), 0, ""
+    try:
+        with open(path, "rb") as file:
+            while data := file.read(_PIECE):
+                waiting = len(decoder.getstate()[0])
+                text = decoder.decode(data)
+                text = rest + (text if offset else text.removeprefix("\ufeff"))  # a byte order mark
+                offset += len(data)
+                advance(len(data))
+                cut = last_boundary(text)
+                yield text[:cut]
+                rest = text[cut:]
+            waiting = len(decoder.getstate()[0])
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        with open(path, "rb") as file:
+            kind = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin1"
+        raise ValueError(
+            f"{path} is not UTF-8 text (byte {offset - waiting + error.start}): leave it out, or, "
+            f"if it is a text, convert it, for instance with `iconv -f {kind} -t utf-8`"
+        ) from error
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    yield rest
+
+
+# ---------------------------------------------------------------- files of tokens
+
+_SAMPLE = 10_000_000  # bytes of text that bpe learns from at most: its memory grows with them
+
+
+class TokenFile:
+    """Token ids (N,) in a file, read when they are asked for.
+
+    Indexed like an array, by slices and arrays of integers. The file is mapped into memory only
+    while it is read: pages that stay mapped would count as memory of the process.
+    """
+
+    def __init__(self, path: Path, dtype: str, start: int, stop: int):
+        self.path, self.dtype, self.start, self.stop = path, dtype, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        mapped = np.memmap(self.path, self.dtype, "r")
+        return mapped[self.start : self.stop][index].astype(np.int64)
+
+    def part(self, start: int, stop: int) -> TokenFile:
+        """The tokens from start to stop, still on disk."""
+        return TokenFile(self.path, self.dtype, self.start + start, self.start + stop)
+
+
+def split_tokens(tokens: Any) -> tuple[Any, Any]:
+    """The tokens of a text for training, the first nine tenths, and for validation, the last."""
+    cut = len(tokens) * 9 // 10
+    if isinstance(tokens, TokenFile):
+        return tokens.part(0, cut), tokens.part(cut, len(tokens))
+    return tokens[:cut], tokens[cut:]
+
+
+def random_batch(
+    tokens: Any, T: int, B: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """B random windows (B, T) of a text, and the same windows one token later."""
+    windows = tokens[rng.integers(len(tokens) - T, size=(B, 1)) + np.arange(T + 1)]
+    return windows[:, :-1], windows[:, 1:]
+
+
+def _no_progress(job, total):
+    return contextlib.nullcontext(_ignore)
+
+
+def text_digest(files: Iterable[Path], progress: Callable[[str, int], Any] = _no_progress) -> str:
+    """A SHA-256 of a text. Raises ValueError if it is not UTF-8, or has nothing but white space."""
+    files, total, blank = list(files), hashlib.sha256(), True
+    with progress("checking the text", size_of(files)) as advance:
+        for path in files:
+            one = hashlib.sha256()
+            for piece in read_pieces(path, advance):
+                one.update(piece.encode())
+                blank = blank and not piece.strip()
+            total.update(one.digest())
+    if blank:
+        raise ValueError(
+            f"{', '.join(map(str, files))}: the text is empty; give one of some thousand characters"
+        )
+    return total.hexdigest()
+
+
+def size_of(files: Iterable[Path]) -> int:
+    """Bytes in files. Raises ValueError if there is one that cannot be read."""
+    try:
+        return sum(path.stat().st_size for path in files)
+    except OSError as error:
+        raise ValueError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def tokenize(
+    files: Sequence[Path],
+    directory: Path,
+    request: Mapping[str, Any],
+    progress: Callable[[str, int], Any] = _no_progress,
+    tokenizer: Tokenizer | None = None,
+) -> tuple[Tokenizer, TokenFile]:
+    """The tokens of a text, in a file in `directory`, with their tokenizer beside it.
+
+    `request` has the digest of the "text", the "kind" of tokenizer and its "vocab_size" or None.
+    Tokens that are there already are taken if they were made for an equal request. Without a
+    `tokenizer` a new one is fitted to the text. `progress(job, total)` is a context that gives a
+    function to call with the number of bytes done.
+    """
+    with locked(directory):
+        with contextlib.suppress(ValueError):
+            return open_tokens(directory, request)
+        total = size_of(files)
+        if tokenizer is None:
+            tokenizer = TOKENIZERS[request["kind"]]()
+            with progress("learning the tokens", total) as advance:
+                pieces = (piece for path in files for piece in read_pieces(path, advance))
+                step = 1 + total // _SAMPLE if tokenizer.kind == "bpe" else 1
+                tokenizer.fit(itertools.islice(pieces, 0, None, step), request["vocab_size"])
+        with progress("encoding", total) as advance:
+            encode_files(files, directory, tokenizer, request, advance)
+        return open_tokens(directory, request)
+
+
+def encode_files(
+    files: Iterable[Path],
+    directory: Path,
+    tokenizer: Tokenizer,
+    request: Mapping[str, Any],
+    advance: Callable[[int], object] = _ignore,
+) -> None:
+    """Write tokens.bin (uint16 or uint32), the tokenizer, and tokens.json, which seals both."""
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
+    crc = 0
+
+    def write(name):
+        nonlocal crc
+        with open(name, "wb") as out:
+            for ids in _ids_of_files(files, tokenizer, advance):
+                data = np.array(ids, dtype)
+                out.write(data.data)
+                crc = zlib.crc32(data.data, crc)
+
+    write_atomically(directory / "tokens.bin", write)
+    seals = {"tokens": crc, "tokenizer": checksum(tokenizer.save(directory))}
+    for other in {cls.file for cls in TOKENIZERS.values()} - {tokenizer.file}:
+        (directory / other).unlink(missing_ok=True)  # or it would be read as the tokenizer
+    write_json(directory / "tokens.json", {**request, "dtype": dtype.str, "checksums": seals})
+
+
+def _ids_of_files(files, tokenizer, advance):
+    for number, path in enumerate(files):
+        if number and tokenizer.separator is not None:
+            yield [tokenizer.separator]
+        for piece in read_pieces(path, advance):
+            yield tokenizer.encode(piece)
+
+
+def open_tokens(directory: Path, request: Mapping[str, Any]) -> tuple[Tokenizer, TokenFile]:
+    """The tokenizer and tokens of a directory; ValueError if damaged, or not for this request."""
+    path = directory / "tokens.bin"
+    made = read_json(directory / "tokens.json", "text kind vocab_size dtype checksums")
+    if any(made.get(name) != value for name, value in request.items()):
+        raise ValueError(f"{path} was made of another text, or by another tokenizer")
+    tokenizer = load_tokenizer(directory)
+    seals = {"tokens": checksum(path), "tokenizer": checksum(directory / tokenizer.file)}
+    if made["checksums"] != seals or made["dtype"] not in ("<u2", "<u4"):
+        raise ValueError(f"{path}, or what is beside it, is damaged")
+    count = path.stat().st_size // np.dtype(made["dtype"]).itemsize
+    return tokenizer, TokenFile(path, made["dtype"], 0, count)

@@ -1,0 +1,280 @@
+"""Training of any model with a `loss`: its settings, groups, steps and state.
+
+The loop is in ../../tinygpt.py. Who computes the gradients is in crew.py. B sequences, T positions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..config import option, require
+from ..functional import IGNORE_INDEX
+from ..optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
+from .crew import Crew
+from .team import Team
+
+__all__ = ["TrainConfig", "Training"]
+
+
+@dataclass
+class TrainConfig:
+    """How to train. The defaults are nanoGPT's for a CPU, except that Muon moves the matrices."""
+
+    batch_size: int = option(12, "sequences in a batch")
+    micro_batch_size: int = option(0, "sequences computed at a time (default: about 1000 tokens)")
+    activation_checkpointing: bool = option(
+        False, "less memory for more time: backward computes the blocks again"
+    )
+    max_iters: int = option(2000, "iterations")
+    optimizer: Literal["muon", "adamw"] = option(
+        "muon", "muon for the matrices of the blocks and adamw for the rest, or adamw for all"
+    )
+    muon_lr: float = option(0.02, "learning rate of muon; it follows the schedule of the other")
+    learning_rate: float | None = option(
+        None, "learning rate of adamw (default 0.004 beside muon, 0.001 alone)"
+    )
+    min_lr: float | None = option(
+        None, "learning rate at the end of the schedule (default learning_rate / 10)"
+    )
+    schedule: Literal["cosine", "constant"] = option("cosine", "of the learning rates")
+    warmup_iters: int = option(100, "iterations until the learning rates are reached")
+    beta2: float = option(0.99, "of adamw: how long it remembers squared gradients")
+    weight_decay: float = option(0.1, "of matrices and tables")
+    grad_clip: float = option(1.0, "largest norm of the gradient; 0: no limit")
+    eval_interval: int = option(250, "iterations between two evaluations")
+    eval_iters: int = option(20, "batches of an evaluation")
+    patience: int = option(0, "stop after so many evaluations without a better one; 0: never")
+    save_seconds: float = option(60.0, "seconds between two saved states")
+    seed: int = option(1337, "for the same weights and batches every time")
+
+    def __post_init__(self):
+        if self.learning_rate is None:
+            self.learning_rate = 4e-3 if self.optimizer == "muon" else 1e-3
+        if self.min_lr is None:
+            self.min_lr = 0.1 * self.learning_rate
+        require(self, "batch_size max_iters eval_interval eval_iters", 1)
+        require(self, "learning_rate min_lr warmup_iters weight_decay grad_clip seed", 0)
+        require(self, "micro_batch_size patience save_seconds muon_lr", 0)
+        require(self, "beta2", 0, below=1)
+
+    def rate(self, iteration: int) -> float:
+        """The learning rate of an iteration."""
+        assert self.learning_rate is not None and self.min_lr is not None  # set above
+        end = self.learning_rate if self.schedule == "constant" else self.min_lr
+        return warmup_cosine(iteration, self.max_iters, self.learning_rate, end, self.warmup_iters)
+
+
+class Training:
+    """A model in training: all that its next iteration depends on, and what came before.
+
+    An iteration is: draw random numbers with `rng`, a batch with them, then `backward`, `clip`,
+    `check` and `step`. The random numbers depend on the seed and the iteration alone, so that no
+    random state and no position in the data has to be saved. `model` is a LanguageModel; weights
+    that do not require gradients are left as they are.
+
+    Several processes train one model if the one of rank 0 calls `lead`, and goes on as if it were
+    alone, while the others `follow`. Each has all of the model, and takes the same steps with it.
+    """
+
+    def __init__(self, model: Any, config: TrainConfig):
+        self.model, self.config, self.iteration = model, config, 0
+        if hasattr(model, "activation_checkpointing"):
+            model.activation_checkpointing = config.activation_checkpointing
+        elif config.activation_checkpointing:
+            raise ValueError("activation_checkpointing: this model cannot compute its blocks again")
+        decay = config.weight_decay
+        matrices = _trained_groups(model.matrices()) if config.optimizer == "muon" else []
+        self.muon = Muon(matrices, config.muon_lr, weight_decay=decay)
+        moved = {id(p) for p in self.muon.parameters}
+        others = [p for p in model.parameters() if p.requires_grad and id(p) not in moved]
+        decayed = [p for p in others if p.ndim >= 2]
+        plain = [p for p in others if p.ndim < 2]
+        parts = [_flattened(ps) for ps in (decayed, plain, self.muon.parameters)]
+        self.vectors = [vector for part in parts for vector in part]  # all there is to train
+        self.adamw = AdamW(
+            [{"params": parts[0], "weight_decay": decay}, {"params": parts[1], "weight_decay": 0}],
+            betas=(0.9, config.beta2),
+        )
+        self.evaluations: list[list[float]] = []  # [iteration, validation loss]
+        self._scattered = False  # whether each process knows only its own part of Muon's moments
+        parameters = [*decayed, *plain, *self.muon.parameters]
+        self.crew = Crew(model, config.micro_batch_size, parameters, self.vectors, self.rng)
+        self.crew.draw_from(np.random.default_rng(config.seed))
+
+    @property
+    def team(self) -> Team:
+        """The processes that train this model."""
+        return self.crew.team
+
+    def rng(self, thread: int = 0) -> np.random.Generator:
+        """The random numbers of this iteration; each process and each thread has its own."""
+        rank = self.team.rank
+        key = (rank, thread) if thread else (rank,) if rank else ()
+        seed = np.random.SeedSequence((self.config.seed, self.iteration), spawn_key=key)
+        return np.random.default_rng(seed)
+
+    # What the process of rank 0 asks for, and all processes do.
+
+    def backward(
+        self, ids: np.ndarray, targets: np.ndarray, rng: np.random.Generator | None = None,
+        ignore_index: int = IGNORE_INDEX,
+    ) -> float:  # fmt: skip
+        """Forward and backward on a batch (B, T): sets all gradients, returns the loss.
+
+        All threads and processes take part. `rng`, from which the batch was drawn, begins an
+        iteration: dropout draws from it. Without one it is a trial, with the modes as they are.
+        """
+        if rng is not None:
+            self.crew.draw_from(rng)
+        begin = rng is not None
+        return self.team.together(self, "_backward", ids, targets, ignore_index, begin)
+
+    def _backward(self, ids, targets, ignore_index, begin):
+        if begin:
+            self.crew.begin_iteration()
+        return self.crew.gradients(ids, targets, ignore_index)
+
+    def clip(self) -> float:
+        """Scale the gradients so that their norm is at most grad_clip; returns it as it was."""
+        return self.team.together(self, "_clip")
+
+    def _clip(self):
+        with np.errstate(all="ignore"):
+            return clip_grad_norm(self.vectors, self.config.grad_clip or math.inf)
+
+    def step(self) -> None:
+        """Move the weights, at the rates that the schedule has for this iteration."""
+        self.team.together(self, "_step")
+
+    def _step(self):
+        c, team = self.config, self.team
+        self.adamw.lr = c.rate(self.iteration)
+        self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
+        self.adamw.step()
+        self.muon.step(team.rank, team.size)  # takes long: each process does a part
+        team.exchange(p.data for p in self.muon.parameters)
+        self._scattered = team.size > 1
+        self.iteration += 1
+
+    def loss(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """The mean loss of batches (ids, targets), without dropout."""
+        return self.team.together(self, "_loss", batches)
+
+    def _loss(self, batches):
+        return self.crew.loss(batches)
+
+    def lead(self, team: Team) -> None:
+        """From here on train with the others of a team; in the process of rank 0."""
+        self.crew.team = team
+        team.together(self, "_copy", self.state()[1])
+
+    def follow(self, team: Team) -> None:
+        """Do what rank 0 does with its training, until it is done; in all other processes."""
+        self.crew.team = team
+        self.crew.draw_from(self.rng())
+        while request := team.receive():
+            name, arguments = request
+            getattr(self, name)(*arguments)
+
+    def _copy(self, header):
+        """Begin with the state of rank 0."""
+        arrays, _ = self.state()
+        for array in arrays.values():
+            self.team.copy(array)
+        self.restore(arrays, header)
+
+    # What can be wrong.
+
+    def check(self, loss: float, norm: float = 0.0) -> None:
+        """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
+        c = self.config
+        if not math.isfinite(loss + norm):
+            raise ValueError(
+                f"training diverged at iteration {self.iteration}: the loss is {loss}, the norm of "
+                f"its gradient {norm}; what was saved before is untouched. Try a lower "
+                f"--learning-rate than {c.learning_rate:g} or --muon-lr than {c.muon_lr:g}, more "
+                f"--warmup-iters than {c.warmup_iters}, or --grad-clip 1"
+            )
+
+    def check_weights(self) -> None:
+        """Raises ValueError if the weights are not the same bits in all processes."""
+        checksums = self.team.together(self, "_checksums")
+        wrong = [str(rank) for rank, one in enumerate(checksums) if one != checksums[0]]
+        if wrong:
+            raise ValueError(
+                f"after iteration {self.iteration} the weights of process {', '.join(wrong)} are "
+                "not those of process 0, which must not be; what was saved before is untouched. "
+                "Take machines of one kind with the same libraries, and go on by --resume"
+            )
+
+    def _checksums(self):
+        return self.crew.checksums()
+
+    # What came before.
+
+    @property
+    def best(self) -> list[float] | None:
+        """The evaluation with the lowest loss: [iteration, loss]."""
+        return min(self.evaluations, key=lambda pair: pair[1], default=None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether max_iters are done, or the validation loss has not improved for too long."""
+        best = self.best
+        since = [i for i, _ in self.evaluations if best and i > best[0]]
+        patience = self.config.patience
+        return self.iteration >= self.config.max_iters or 0 < patience <= len(since)
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """The arrays, and the strings, from which `restore` goes on to the same bits."""
+        if self._scattered:
+            self.team.together(self, "_gather_moments")
+        arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        arrays |= {f"adamw.{k}": v for k, v in self.adamw.state_dict().items()}
+        arrays |= {f"muon.{k}": v for k, v in self.muon.state_dict().items()}
+        done = {"iteration": self.iteration, "evaluations": self.evaluations}
+        return arrays, {"done": json.dumps(done)}
+
+    def _gather_moments(self):
+        moments = self.muon.state_dict()
+        del moments["steps"]
+        self.team.exchange(moments.values())
+        self._scattered = False
+
+    def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
+        """Go on from a state()."""
+        self.model.load_state_dict(_below("model.", arrays))
+        self.adamw.load_state_dict(_below("adamw.", arrays))
+        self.muon.load_state_dict(_below("muon.", arrays))
+        done = json.loads(header["done"])
+        self.iteration, self.evaluations = done["iteration"], done["evaluations"]
+
+
+def _trained_groups(matrices):
+    """Groups of the matrices that require gradients, from what Muon takes."""
+    matrices = list(matrices)
+    groups = matrices if matrices and isinstance(matrices[0], Mapping) else [{"params": matrices}]
+    return [{**g, "params": [p for p in g["params"] if p.requires_grad]} for g in groups]
+
+
+_LARGE = 1 << 20  # entries of a parameter whose gradient is an array of its own
+
+
+def _flattened(parameters):
+    """The parameters as one vector, except large ones, which stay apart.
+
+    The gradient of a large one is freed after its use, and its memory serves the activations of
+    the next iteration. In a vector it would take its memory all the time.
+    """
+    small = [p for p in parameters if p.size < _LARGE]
+    return [*([flatten(small)] if small else []), *(p for p in parameters if p.size >= _LARGE)]
+
+
+def _below(prefix, arrays):
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

@@ -1,0 +1,81 @@
+"""Texts continued by a saved model, on the screen as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..sampling import Sampling, stream
+from .command import one_line_errors
+from .tokenizers import Tokenizer, stream_text
+
+__all__ = ["Writer"]
+
+
+@dataclass
+class Writer:
+    """Continues prompts with a model. Raises ValueError for an option that makes no sense.
+
+    A text ends with the end token of the tokenizer, before one of the strings `stop`, or after
+    max_new_tokens.
+    """
+
+    model: Any
+    tokenizer: Tokenizer
+    sampling: Sampling
+    max_new_tokens: int = 300
+    num_samples: int = 1  # texts for each prompt
+    stop: Sequence[str] = ()
+    seed: int | None = None
+
+    def __post_init__(self):
+        if self.max_new_tokens < 0:
+            raise ValueError(f"max_new_tokens must not be negative, got {self.max_new_tokens}")
+        if self.num_samples < 1 or "" in self.stop or (self.seed or 0) < 0:
+            raise ValueError(
+                "--num-samples must be at least 1, --stop not empty, --seed not negative; got "
+                f"{self.num_samples}, {self.stop} and {self.seed}"
+            )
+        self._rng = np.random.default_rng(self.seed)
+
+    def write(self, prompt: str | None) -> None:
+        """Print a prompt (None: a token at random) and what follows it, for each sample."""
+        tokenizer = self.tokenizer
+        if prompt is None:
+            prompt = tokenizer.decode([int(self._rng.choice(tokenizer.starts()))])
+        ids = tokenizer.encode(prompt)
+        if not ids:
+            raise ValueError("the prompt is empty: give --prompt at least one word or character")
+        if tokenizer.kind == "word" and tokenizer.unknown(prompt):
+            unknown = ", ".join(tokenizer.unknown(prompt))
+            print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
+        rows: Any = stream(
+            self.model, [ids] * self.num_samples, self.max_new_tokens, self.sampling,
+            stop=tokenizer.stop, rng=self._rng,
+        )  # fmt: skip
+        if self.num_samples > 1:  # side by side, so none can be shown before the last token
+            rows = np.array([*rows]).reshape(-1, self.num_samples)
+        for n in range(self.num_samples):
+            print("-" * 40 + "\n" if n else "", tokenizer.decode(ids), sep="", end="", flush=True)
+            new = itertools.takewhile(lambda i: i != tokenizer.stop, (int(row[n]) for row in rows))
+            for piece in stream_text(tokenizer, ids, new, self.stop):
+                print(piece, end="", flush=True)
+            print()
+
+    def ask(self) -> None:
+        """Read prompts from the terminal until an empty line; an error does not end it."""
+        print("Type a prompt; an empty line ends it.", file=sys.stderr)
+        while prompt := _line():
+            with one_line_errors():
+                self.write(prompt)
+
+
+def _line():
+    with contextlib.suppress(EOFError):
+        return input("> ")
