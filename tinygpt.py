@@ -362,26 +362,18 @@ def run_example(seed: int = 0) -> float:
 # ---------------------------------------------------------------- commands
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": dict(
-        n_layer=2, n_head=4, n_embd=64, d_ff=128, block_size=16, bias=True, norm_first=False,
-        positions="sinusoidal", activation="relu", batch_size=32,
-    ),
+    "demo": dict(n_layer=2, n_head=4, n_embd=64, d_ff=128, block_size=16, bias=True, batch_size=32,
+                 norm_first=False, positions="sinusoidal", activation="relu"),
     "shakespeare-cpu": dict(),  # nanoGPT's train_shakespeare_char.py for a CPU: the defaults
-    "shakespeare-gpu": dict(
-        n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2, batch_size=64,
-        max_iters=5000,
-    ),
-    "medium": dict(
-        n_layer=12, n_head=8, n_embd=512, d_ff=2048, block_size=256, dropout=0.1, batch_size=16,
-        max_iters=5000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=200,
-    ),
-    "gpt2": dict(
-        n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, tokenizer="bpe",
-        vocab_size=50257, batch_size=12, micro_batch_size=1, max_iters=20000, learning_rate=6e-4,
-        min_lr=6e-5, warmup_iters=700, beta2=0.95,
-    ),
+    "shakespeare-gpu": dict(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2,
+                            batch_size=64, max_iters=5000),
+    "medium": dict(n_layer=12, n_head=8, n_embd=512, d_ff=2048, block_size=256, dropout=0.1,
+                   batch_size=16, max_iters=5000, learning_rate=6e-4, min_lr=6e-5,
+                   warmup_iters=200),
+    "gpt2": dict(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, tokenizer="bpe",
+                 vocab_size=50257, batch_size=12, micro_batch_size=1, max_iters=20000,
+                 learning_rate=6e-4, min_lr=6e-5, warmup_iters=700, beta2=0.95),
 }  # fmt: skip
-
 
 parser = functools.partial(command_line, GPTConfig, PRESETS)
 
