@@ -28,14 +28,15 @@ from .ops import (  # isort: skip
     sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
     take_along_axis, tanh, transpose, var, where,
 )  # fmt: skip
+from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
 
 __all__ = [
     "GradientWriter", "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip",
     "concatenate", "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1",
-    "getitem", "grad", "layer_norm", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max",
-    "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm", "op", "pad",
-    "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax", "split", "sqrt",
-    "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",
-    "to_dot", "transpose", "var", "where",
+    "getitem", "grad", "in_this_mode", "layer_norm", "log", "log1p", "log_softmax", "logsumexp",
+    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm",
+    "op", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax",
+    "split", "sqrt", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "tanh", "to_dot", "transpose", "var", "where",
 ]  # fmt: skip

@@ -15,7 +15,6 @@ import contextlib
 import functools
 import inspect
 import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter, eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
@@ -26,17 +25,10 @@ from numpy import ndarray
 from . import dispatch, errors, gradients
 from .dispatch import registry as _registry
 from .gradients import GradientWriter
+from .mode import mode as _mode
 
 __all__ = ["Tensor", "grad", "no_grad", "op"]
 
-
-class _Mode(threading.local):
-    recording: bool = True  # ops keep their vjps in their results; False inside no_grad()
-    tracing: bool = False  # the bodies and vjps of ops run on Tensors, for create_graph=True
-    watch: Any = None  # detect_anomaly()'s observer, told of each recorded op and step of backward
-
-
-_mode = _Mode()
 _numbers = itertools.count(1)
 _new = object.__new__
 _USED = object()  # stands where the vjp was, once it has run

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from autograd import in_this_mode
+
 __all__ = ["BLOCK", "for_each", "in_task", "in_threads", "thread_count", "threads_for"]
 
 BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
@@ -81,7 +83,8 @@ def in_threads(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     with _controller().limit(limits=1):
         contexts = [contextvars.copy_context() for _ in others]  # np.errstate, for one
         pairs = zip(contexts, others, strict=True)
-        futures = [_pool().submit(context.run, _call, task) for context, task in pairs]
+        run = in_this_mode(_call)
+        futures = [_pool().submit(context.run, run, task) for context, task in pairs]
         try:
             result = _call(first)
         finally:

@@ -279,8 +279,8 @@ def share_batch(
     generator), or where weights are computed from other Tensors. Shared, it gives a gradient of
     zeros to parameters that it does not depend on.
     """
-    ids, targets, trained = np.asarray(ids), np.asarray(targets), _trained(module)
-    parts = _parts(module, trained, ids.shape) if ids.shape == targets.shape else 1
+    ids, targets = np.asarray(ids), np.asarray(targets)
+    parts, trained = _parts(module, ids.shape) if ids.shape == targets.shape else (1, ())
     if parts < 2:
         return loss(ids, targets)
     pieces = [*zip(np.array_split(ids, parts), np.array_split(targets, parts), strict=True)]
@@ -291,18 +291,19 @@ def share_batch(
     return _shared_loss(*trained, trained=trained, losses=losses, shares=shares, again=again)
 
 
-def _parts(module, trained, shape):
-    """How many threads are to share a batch of that shape."""
-    if in_task() or len(shape) != 2 or not (module.training and trained):
-        return 1
+def _parts(module, shape):
+    """How many threads are to share a batch of that shape, and the parameters that are trained."""
+    if in_task() or len(shape) != 2 or not module.training or threads_for(0, *shape) < 2:
+        return 1, ()
+    trained = _trained(module)
     modules = module.modules()
     tensors = [x for m in modules for x in vars(m).values() if isinstance(x, Tensor)]
     computed = any(x.requires_grad and not x.is_leaf for x in tensors)
     dropout = any(isinstance(m, Dropout) and m.training and m.p for m in modules)
-    recorded = trained[0].reshape(trained[0].shape).requires_grad  # not so inside no_grad()
-    if computed or dropout or not recorded:
-        return 1
-    return threads_for(sum(p.size for p in trained), *shape)
+    recording = (Tensor(1.0, requires_grad=True) * 1.0).requires_grad  # not inside no_grad()
+    if computed or dropout or not (trained and recording):
+        return 1, ()
+    return threads_for(sum(p.size for p in trained), *shape), trained
 
 
 def _plain_shared_loss(*weights, trained, losses, shares, again):

@@ -10,7 +10,7 @@ import pytest
 
 import nn
 import tinygpt
-from autograd import Tensor, grad, no_grad
+from autograd import Tensor, detect_anomaly, grad, in_this_mode, no_grad
 from nn.threads import for_each, in_task, in_threads, thread_count
 
 
@@ -200,3 +200,43 @@ def test_when_a_batch_is_not_shared(shared):
         gpt().loss(ids, targets[:, 1:])
     with pytest.raises(IndexError, match="embedding: ids go from"):
         gpt().loss(ids + 9, targets)
+
+
+def test_threads_are_inside_no_grad_and_detect_anomaly():
+    x = Tensor([1.0, 0.0], requires_grad=True)
+    tasks = [lambda: (2 * x).requires_grad] * 2
+    with no_grad():
+        assert in_threads(tasks) == [False, False]
+    assert in_threads(tasks) == [True, True]
+    with (
+        pytest.raises(FloatingPointError, match=r"log made -inf at \[1\].*line \d+: lambda: x.log"),
+        np.errstate(divide="ignore"),
+        detect_anomaly(),
+    ):
+        in_threads([
+            lambda: x,
+            lambda: x.log(),
+        ])  # fmt: skip
+    with np.errstate(divide="ignore"):
+        assert in_threads([lambda: x, lambda: x.log().size])[1] == 2  # not watched any more
+
+
+def test_a_function_keeps_its_mode_in_another_thread():
+    x, seen = Tensor(1.0, requires_grad=True), []
+    with no_grad():
+        function = in_this_mode(lambda y: seen.append((x * y).requires_grad))
+    for target in (function, lambda y: seen.append((x * y).requires_grad)):
+        thread = threading.Thread(target=target, args=(2.0,))
+        thread.start()
+        thread.join()
+    function(3.0)
+    assert seen == [False, True, False] and (x * 1).requires_grad
+
+    def fails():
+        raise KeyError
+
+    with no_grad():
+        failing = in_this_mode(fails)
+    with pytest.raises(KeyError):
+        failing()
+    assert (x * 1).requires_grad

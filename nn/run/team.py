@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import importlib.util
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -29,6 +30,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 __all__ = ["Team", "launch", "without_procs", "world"]
+
+_FIRST = 1 << 14  # bytes of a message that go at once, with its length in front
 
 
 class Team:
@@ -61,8 +64,13 @@ class Team:
         if self.size == 1:
             return
         before, self._busy = self._busy, True
-        self._comm.Ibarrier().Wait()
-        self._comm.bcast(message)
+        data = np.frombuffer(pickle.dumps(message), np.uint8)
+        first = np.zeros(_FIRST, np.uint8)
+        first[:8] = np.frombuffer(len(data).to_bytes(8, "little"), np.uint8)
+        first[8 : 8 + len(data)] = data[: _FIRST - 8]
+        self._comm.Ibcast(first).Wait()
+        if len(data) > _FIRST - 8:
+            self._comm.Bcast(data[_FIRST - 8 :].copy())
         self._busy = before
 
     def receive(self) -> Any:
@@ -71,11 +79,16 @@ class Team:
         MPI waits by asking without a pause, which takes all of a core. Here a process sleeps
         between two questions, after the first moment for a tenth of the time that it has waited.
         """
-        ready, started = self._comm.Ibarrier(), time.monotonic()
+        first = np.empty(_FIRST, np.uint8)
+        ready, started = self._comm.Ibcast(first), time.monotonic()
         while not ready.Test():
             waited = time.monotonic() - started
             time.sleep(min(0.1, waited / 10) if waited > 0.002 else 0)
-        return self._comm.bcast(None)
+        size = int.from_bytes(first[:8].tobytes(), "little")
+        rest = np.empty(max(0, size - (_FIRST - 8)), np.uint8)
+        if rest.size:
+            self._comm.Bcast(rest)
+        return pickle.loads(first[8 : 8 + size].tobytes() + rest.tobytes())
 
     def sum(self, array: np.ndarray) -> None:
         """Put the sum of the arrays of all ranks into each of them."""
