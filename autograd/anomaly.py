@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Tensor, _data, _mode
+from .mode import mode
+from .tensor import Tensor, array_of
 
 __all__ = ["detect_anomaly"]
 
@@ -46,13 +47,13 @@ def detect_anomaly() -> Iterator[None]:
 backward; sqrt was called in <doctest autograd.anomaly.detect_anomaly[1]>, line 2: \
 y = x.sqrt().sum()
     """
-    outer = _mode.watch
-    if _mode.recording and outer is None:
-        _mode.watch = _Watch()
+    outer = mode.watch
+    if mode.recording and outer is None:
+        mode.watch = _Watch()
     try:
         yield
     finally:
-        _mode.watch = outer
+        mode.watch = outer
 
 
 class _Watch:
@@ -65,7 +66,7 @@ class _Watch:
         """Check a value that was just computed; remember the caller and the arrays' checksums."""
         caller = _caller()
         # While a body is traced it may use infinite numbers, such as -inf where a mask is.
-        if not _mode.tracing and not np.isfinite(out.data).all():
+        if not mode.tracing and not np.isfinite(out.data).all():
             raise FloatingPointError(
                 f"{out._op.__name__} made {_first(out.data)}{_blame(out._args)}; it was called in "
                 f"{caller}"
@@ -113,7 +114,7 @@ def _fingerprints(node):
 def _fingerprint(x):
     if isinstance(x, (tuple, list)):  # of indices
         return tuple(map(_fingerprint, x))
-    x = _data(x)
+    x = array_of(x)
     return zlib.crc32(np.ascontiguousarray(x).data) if isinstance(x, np.ndarray) else None
 
 
@@ -125,7 +126,7 @@ def _first(array):
 
 def _blame(args):
     """Whether an argument was nan or inf already, as the end of a message."""
-    for i, x in enumerate(map(_data, args)):
+    for i, x in enumerate(map(array_of, args)):
         if isinstance(x, (float, np.ndarray)) and not np.isfinite(x).all():
             return f" of argument {i}, which has {_first(np.asarray(x))} already"
     return " of finite arguments"

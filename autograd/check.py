@@ -51,7 +51,7 @@ lies on a kink, as relu does at 0, or at the edge of its domain, move it.
         raise ValueError(f"check_gradients: order must be at least 1, got {order}")
     if not args:
         raise TypeError("check_gradients: nothing to check, pass the arguments of fn after it")
-    arrays = [_floats(i, x) for i, x in enumerate(args)]
+    arrays = [as_floats(i, x) for i, x in enumerate(args)]
     names = [f"argument {i}" for i in range(len(args))]
     outputs, rng = _outputs(fn), np.random.default_rng(seed)
     for level in range(1, order + 1):
@@ -61,7 +61,7 @@ lies on a kink, as relu does at 0, or at the edge of its domain, move it.
         names = [*names, *(f"cotangent {i} of order {level}" for i in range(len(seeds)))]
 
 
-def _floats(i, x):
+def as_floats(i, x):
     data = x.data if type(x) is Tensor else np.asarray(x)
     if data.dtype.kind != "f":
         raise TypeError(

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .gradients import GradientWriter
-from .tensor import Tensor, _register, op
+from .tensor import Tensor, op, register
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -517,7 +517,7 @@ def _concatenate(*arrays, axis):
     return np.concatenate(arrays, axis=axis), tuple(lambda g, part=part: g[part] for part in parts)
 
 
-@_register
+@register
 def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     """A sequence of arrays joined along an axis they have; flattened first if None."""
     if axis is None:
@@ -531,14 +531,14 @@ def _require_some(name, arrays):
         raise ValueError(f"{name}: the sequence of arrays is empty, give one or more")
 
 
-@_register
+@register
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """A sequence of arrays of one shape, joined along a new axis."""
     _require_some("stack", arrays)
     return _concatenate(*(expand_dims(x, axis) for x in arrays), axis=axis)
 
 
-@_register
+@register
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """A list of parts along `axis`: a number of equal ones, or cut before each of the indices."""
     x = x if type(x) is Tensor else np.asarray(x)
@@ -619,7 +619,7 @@ def _add_rows(y, index, x):
     y[index[starts]] += np.add.reduceat(x.reshape(len(index), *y.shape[1:])[order], starts)
 
 
-@_register
+@register
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """x[indices] along `axis`; from the flattened array if None."""
     indices = np.asarray(indices)
@@ -630,7 +630,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return getitem(x, (slice(None),) * axis + (indices,))
 
 
-@_register
+@register
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """x picked along `axis` by an array of indices with as many axes as x."""
     if axis is None:

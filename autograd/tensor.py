@@ -23,9 +23,9 @@ import numpy as np
 from numpy import ndarray
 
 from . import dispatch, errors, gradients
-from .dispatch import registry as _registry
+from .dispatch import registry
 from .gradients import GradientWriter
-from .mode import mode as _mode
+from .mode import mode
 
 __all__ = ["Tensor", "grad", "no_grad", "op"]
 
@@ -132,12 +132,12 @@ class Tensor:
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
         if method != "__call__":
             raise TypeError(errors.UFUNC_METHOD.format(name=ufunc.__name__, method=method))
-        if out is not None and not (_mode.tracing and type(out[0]) is Tensor):
+        if out is not None and not (mode.tracing and type(out[0]) is Tensor):
             raise TypeError(errors.OUT.format(name=ufunc.__name__))
-        return dispatch.op_for(ufunc, _data)(*inputs, **kwargs)
+        return dispatch.op_for(ufunc, array_of)(*inputs, **kwargs)
 
     def __array_function__(self, func, types, args, kwargs):
-        return dispatch.call(func, args, kwargs, _data)
+        return dispatch.call(func, args, kwargs, array_of)
 
     def __setitem__(self, index, value):
         raise TypeError(errors.ASSIGNMENT)
@@ -171,7 +171,7 @@ class Tensor:
         return f"Tensor({text}{notes}{', requires_grad=True' if self.requires_grad else ''})"
 
 
-def _data(x):
+def array_of(x):
     return x.data if type(x) is Tensor else x
 
 
@@ -215,7 +215,7 @@ def op(function: Any = None, *, reference: Any = None) -> Any:
         return functools.partial(op, reference=reference)
     call = functools.wraps(function)(_recorded(function))
     call.traceable = reference or function  # type: ignore[attr-defined]  # declared in _Op
-    return _register(call)
+    return register(call)
 
 
 def _recorded(function):
@@ -243,7 +243,7 @@ def _recorded(function):
         (value, vjp), out = result, _new(Tensor)
         out.data = value if type(value) is ndarray else np.asarray(value)
         out.grad = out.grad_buffer = None
-        out.requires_grad = recorded = requires_grad and _mode.recording
+        out.requires_grad = recorded = requires_grad and mode.recording
         if not recorded:
             out._op, out._args, out._kwargs, out._vjp, out._number = None, (), None, None, 0
             return out
@@ -253,23 +253,23 @@ def _recorded(function):
             args = tuple(x if type(x) is Tensor else a for x, a in zip(args, arrays, strict=True))
         out._op, out._args, out._kwargs, out._vjp = call, args, kwargs, vjp
         out._number = next(_numbers)
-        if _mode.watch is not None:
-            _mode.watch.made(out)
+        if mode.watch is not None:
+            mode.watch.made(out)
         return out
 
     return call
 
 
-def _register(call: _F) -> _F:
+def register(call: _F) -> _F:
     """Let NumPy's function of that name find the op; refuse a name that another module has."""
-    name, known = call.__name__, _registry.get(call.__name__)
+    name, known = call.__name__, registry.get(call.__name__)
     found_by_name = hasattr(np, name) or hasattr(Tensor, name)
     # The same module again is a notebook cell that was run twice.
     if known and found_by_name and known.__module__ != call.__module__:
         raise ValueError(
             errors.TAKEN.format(name=name, known=known.__module__, new=call.__module__)
         )
-    _registry[name] = call
+    registry[name] = call
     return call
 
 
@@ -302,8 +302,8 @@ def _walk(output, gradient, create_graph, inputs=(), leaves=False):
     sums.add(output, seed)
     kept, wanted = {}, {id(x) for x in inputs}
     step = _trace_node if create_graph else _pull_node
-    if _mode.watch is not None:
-        step = _mode.watch.watched(step)
+    if mode.watch is not None:
+        step = mode.watch.watched(step)
     while nodes[-1]._vjp is not None:  # the first, oldest ones are leaves
         node = nodes.pop()
         g = sums.pop(id(node))
@@ -340,7 +340,7 @@ def _seed(output, gradient, create_graph):
     if seed.shape != output.shape:
         raise ValueError(errors.SEED_SHAPE.format(given=seed.shape, shape=output.shape))
     if seed.dtype != output.dtype:
-        seed = _registry["astype"](seed, output.dtype)
+        seed = registry["astype"](seed, output.dtype)
     return seed if create_graph else seed.data
 
 
@@ -353,8 +353,8 @@ def _pull_node(node, g, sums):
 
 def _trace_node(node, g, sums):
     """One step of the walk, recorded: run the body again on Tensors, so that its vjp uses ops."""
-    outer = _mode.tracing, _mode.recording
-    _mode.tracing = _mode.recording = True
+    outer = mode.tracing, mode.recording
+    mode.tracing = mode.recording = True
     args = [  # indices, targets and masks are for NumPy
         x.data if type(x) is Tensor and x.dtype.kind != "f" else x for x in node._args
     ]
@@ -362,7 +362,7 @@ def _trace_node(node, g, sums):
         _, vjp = node._op.traceable(*args, **node._kwargs)
         _pull(node._op, vjp, node._args, g, sums, Tensor)
     finally:
-        _mode.tracing, _mode.recording = outer
+        mode.tracing, mode.recording = outer
 
 
 def _pull(call, vjp, args, g, sums, kind):
@@ -426,9 +426,9 @@ def no_grad() -> Iterator[None]:
     >>> y.requires_grad
     False
     """
-    outer = _mode.recording, _mode.watch
-    _mode.recording, _mode.watch = False, None
+    outer = mode.recording, mode.watch
+    mode.recording, mode.watch = False, None
     try:
         yield
     finally:
-        _mode.recording, _mode.watch = outer
+        mode.recording, mode.watch = outer

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from . import ops
-from .check import _floats, check_gradients
+from .check import as_floats, check_gradients
 from .tensor import Tensor, grad
 
 __all__ = ["Program", "arrays", "axes", "broadcastable", "check_op", "indices", "programs"]
@@ -193,7 +193,7 @@ def check_op(
     differs from float64 by rounding only; no input is written to, and no gradient shares memory
     with an input, the incoming gradient or another gradient.
     """
-    arrays = [_floats(i, x) for i, x in enumerate(args)]
+    arrays = [as_floats(i, x) for i, x in enumerate(args)]
     call = _with(fn, options)
     check_gradients(call, *arrays, order=order)
     expected, g = _pull(call, arrays)

@@ -22,7 +22,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 @pytest.fixture
 def registry():
-    before = dict(engine._registry)
+    before = dict(engine.registry)
     yield
-    engine._registry.clear()
-    engine._registry.update(before)
+    engine.registry.clear()
+    engine.registry.update(before)

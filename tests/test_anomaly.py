@@ -203,7 +203,7 @@ def test_graphs_made_outside_are_checked_too():
 
 
 def test_it_ends_with_the_block():
-    mode = engine._mode
+    mode = engine.mode
     assert mode.recording is True and mode.watch is None
     with detect_anomaly():
         watch = mode.watch

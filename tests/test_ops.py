@@ -8,7 +8,7 @@ from records import RECORDS, ROWS
 
 import autograd as ag
 from autograd import Tensor, check_gradients, grad
-from autograd.tensor import _registry
+from autograd.dispatch import registry
 from nn import functional as F
 
 # Kernels work in blocks: in these, so small that every case has several, whole and not.
@@ -57,7 +57,7 @@ def cotangent(record, case, arrays, seed=7):
 
 def own_ops():
     """The registered ops that are names of our modules (tests and doctests register some too)."""
-    return {name for name, function in _registry.items()
+    return {name for name, function in registry.items()
             if getattr(sys.modules[function.__module__], name, None) is function
             and function.__module__.partition(".")[0] in ("autograd", "nn")}  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_every_op_has_a_record():
 
 
 def test_every_op_runs_in_some_record():
-    idle = {name for name in own_ops() if hasattr(_registry[name], "traceable")}
+    idle = {name for name in own_ops() if hasattr(registry[name], "traceable")}
     for record, case in ROWS:
         nodes = [call(record, case, record.draw(case))[0]]
         for node in nodes:
