@@ -138,14 +138,13 @@ def stream(
     *,
     stop: int | Sequence[int] | None = None,
     rng: np.random.Generator | None = None,
-    cache: bool = True,
     **options: Any,
 ) -> Iterator[Any]:
     """Yields the next token of ids (T,), an int, or of several prompts, (B,), as it is drawn.
 
     `sampling`, or `options` that are fields of one, says how. What comes next depends on the last
-    block_size tokens. If the model has a `decoder()`, and unless `cache` is false, that function
-    gives the logits, and may keep what it has computed: this changes the time and nothing else.
+    block_size tokens. If the model has a `decoder()`, that function gives the logits, and may keep
+    what it has computed: this changes the time and nothing else.
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
@@ -157,7 +156,8 @@ def stream(
     padding = np.array([longest - len(prompt) for prompt in prompts])
     rows = np.array([[0] * (longest - len(p)) + [*p] for p in prompts])  # (B, T)
     done = np.zeros(len(rows), dtype=bool)
-    next_logits = model.decoder() if cache and hasattr(model, "decoder") else _plain(model)
+    decoder = getattr(model, "decoder", None)
+    next_logits = decoder() if decoder else _plain(model)
     for _ in range(max_new_tokens):
         logits = _evaluated(model, next_logits, rows, padding)[~done]
         before = [rows[b, padding[b] :] for b in np.flatnonzero(~done)]

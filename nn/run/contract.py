@@ -24,7 +24,9 @@ class LanguageModel(Protocol):
     """An nn.Module that predicts the next token.
 
     It is made by Model(config, rng): with weights drawn from rng, or, if that is None, with zeros,
-    which are then loaded. B sequences, T positions, V tokens.
+    which are then loaded. B sequences, T positions, V tokens. It may also have `decoder()` (see
+    nn.sampling.stream), an attribute `activation_checkpointing` that it reads in training, and
+    `attention_weights(ids)`, which `explain` draws.
     """
 
     config: Any  # a dataclass with at least vocab_size and block_size, the longest context

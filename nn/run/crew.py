@@ -17,6 +17,7 @@ from autograd import Tensor, no_grad
 
 from ..functional import IGNORE_INDEX
 from ..layers import Dropout
+from ..optim import clip_grad_norm
 from ..threads import in_threads, threads_for
 from .team import Team
 
@@ -87,7 +88,7 @@ class Crew:
         """Let dropout in this thread draw from rng."""
         self._workers[0].draw_from(rng)
 
-    def begin_iteration(self) -> None:
+    def _begin_iteration(self):
         """Training mode, and new random numbers for all but the first thread of the first rank."""
         for thread, worker in enumerate(self._workers):
             if thread or self.team.rank:
@@ -95,8 +96,12 @@ class Crew:
         if not self.model.training:
             self.model.train()
 
-    def gradients(self, ids: np.ndarray, targets: np.ndarray, ignore_index: int) -> float:
-        """Set the gradients of the loss of a batch in all processes; returns the loss."""
+    def gradients(
+        self, ids: np.ndarray, targets: np.ndarray, ignore_index: int, begin: bool
+    ) -> float:
+        """Set the gradients of the loss of a batch; returns the loss. `begin`: of an iteration."""
+        if begin:
+            self._begin_iteration()
         self._check_arrays()
         team, (workers, rows) = self.team, self._workers_for(ids)
 
@@ -120,6 +125,11 @@ class Crew:
             team.sum(np.asarray(vector.grad))
         self.stopped = bool(sums[1])
         return float(sums[0])
+
+    def clip(self, max_norm: float) -> float:
+        """Scale the gradients so that their norm is at most max_norm; returns it as it was."""
+        with np.errstate(all="ignore"):  # what is not finite, the caller sees
+            return clip_grad_norm(self.vectors, max_norm)
 
     @no_grad()
     def loss(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:

@@ -24,6 +24,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,7 +56,7 @@ class Team:
         """On rank 0: call a method of its Training, and let the others call it of theirs."""
         self._busy = True
         self.send((method, arguments))
-        result = getattr(training, method)(*arguments)
+        result = attrgetter(method)(training)(*arguments)
         self._busy = False
         return result
 

@@ -9,13 +9,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
 
 from ..config import option, require
 from ..functional import IGNORE_INDEX
-from ..optim import AdamW, Muon, clip_grad_norm, flatten, warmup_cosine
+from ..optim import AdamW, Muon, flatten, warmup_cosine
 from .crew import Crew
 from .team import Team
 
@@ -133,20 +134,11 @@ class Training:
         if rng is not None:
             self.crew.draw_from(rng)
         begin = rng is not None
-        return self.team.together(self, "_backward", ids, targets, ignore_index, begin)
-
-    def _backward(self, ids, targets, ignore_index, begin):
-        if begin:
-            self.crew.begin_iteration()
-        return self.crew.gradients(ids, targets, ignore_index)
+        return self.team.together(self, "crew.gradients", ids, targets, ignore_index, begin)
 
     def clip(self) -> float:
         """Scale the gradients so that their norm is at most grad_clip; returns it as it was."""
-        return self.team.together(self, "_clip")
-
-    def _clip(self):
-        with np.errstate(all="ignore"):
-            return clip_grad_norm(self.vectors, self.config.grad_clip or math.inf)
+        return self.team.together(self, "crew.clip", self.config.grad_clip or math.inf)
 
     def step(self) -> None:
         """Move the weights, at the rates that the schedule has for this iteration."""
@@ -164,10 +156,7 @@ class Training:
 
     def loss(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """The mean loss of batches (ids, targets), without dropout."""
-        return self.team.together(self, "_loss", batches)
-
-    def _loss(self, batches):
-        return self.crew.loss(batches)
+        return self.team.together(self, "crew.loss", batches)
 
     def lead(self, team: Team) -> None:
         """From here on train with the others of a team; in the process of rank 0."""
@@ -180,7 +169,7 @@ class Training:
         self.crew.draw_from(self.rng())
         while request := team.receive():
             name, arguments = request
-            getattr(self, name)(*arguments)
+            attrgetter(name)(self)(*arguments)
 
     def _copy(self, header):
         """Begin with the state of rank 0."""
@@ -204,7 +193,7 @@ class Training:
 
     def check_weights(self) -> None:
         """Raises ValueError if the weights are not the same bits in all processes."""
-        checksums = self.team.together(self, "_checksums")
+        checksums = self.team.together(self, "crew.checksums")
         wrong = [str(rank) for rank, one in enumerate(checksums) if one != checksums[0]]
         if wrong:
             raise ValueError(
@@ -212,9 +201,6 @@ class Training:
                 "not those of process 0, which must not be; what was saved before is untouched. "
                 "Take machines of one kind with the same libraries, and go on by --resume"
             )
-
-    def _checksums(self):
-        return self.crew.checksums()
 
     # What came before.
 

@@ -8,22 +8,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import tinygpt
-from tinygpt import Training
+from nn.run.crew import Crew
 
-what, step = sys.argv.pop(1), Training._backward
+what, step = sys.argv.pop(1), Crew.gradients
 
-def broken(training, *arguments):
+def broken(crew, *arguments):
     begin = arguments[-1]  # not a trial
-    if begin and training.iteration == 5 and training.team.rank == 1:
+    if begin and crew.rng_of.__self__.iteration == 5 and crew.team.rank == 1:
         if what == "signal":
             signal.raise_signal(signal.SIGTERM)
         elif what == "spoil":
-            training.vectors[0].data.reshape(-1)[3] += 1
+            crew.vectors[0].data.reshape(-1)[3] += 1
         elif what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         else:
             raise {"bug": KeyError, "memory": MemoryError}[what]("oh dear")
-    return step(training, *arguments)
+    return step(crew, *arguments)
 
-Training._backward = broken
+Crew.gradients = broken
 tinygpt.main()
