@@ -608,9 +608,7 @@ def _add_at(y, index, x):
 
 def _add_rows(y, index, x):
     """y[index] += x with repeats: rows sorted by index, then added up run by run."""
-    index = index.ravel().astype(np.intp)  # small integers cannot hold len(y)
-    np.empty((len(y), 0))[index]  # IndexError for one that is out of bounds
-    index %= len(y)
+    index = np.arange(len(y))[index.ravel().astype(np.intp)]  # from 0, all within the bounds
     order = index.argsort(kind="stable")
     index = index[order]
     first = np.ones(len(index), dtype=bool)

@@ -426,6 +426,24 @@ def test_a_second_ctrl_c_does_not_wait(whole, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.endswith("\ntinygpt.py: stopped\n")
 
 
+def test_an_ignored_ctrl_c_stays_ignored(whole, tmp_path, monkeypatch):
+    """As in a background job, or under nohup."""
+    step = Training.step
+
+    def interrupted(training):
+        signal.raise_signal(signal.SIGINT)
+        step(training)
+
+    monkeypatch.setattr(Training, "step", interrupted)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        main("train", whole[0], "--out-dir", tmp_path / "again", *FLAGS)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert weights(tmp_path / "again") == weights(whole[1])
+
+
 def test_a_run_that_was_moved_goes_on(whole, copy, tmp_path, monkeypatch):
     copy.rename(tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)

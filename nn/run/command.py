@@ -171,7 +171,10 @@ def interrupts() -> Iterator[list[int]]:
         print("\nstopping after this iteration; once more stops at once", file=sys.stderr)
 
     if threading.current_thread() is threading.main_thread():  # others may not ask for signals
-        before = {n: signal.signal(n, catch) for n in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+        for number in before:  # what a job in the background is to ignore stays ignored
+            signal.signal(number, catch)
     try:
         yield caught
     finally:
