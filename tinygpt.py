@@ -7,11 +7,11 @@
     python tinygpt.py evaluate RUN FILE                    loss and perplexity on a text
     python tinygpt.py plot RUN RUN                         the losses of several runs
     python tinygpt.py generate RUN --prompt "To be"        continue a prompt
-    python tinygpt.py explain RUN "To be or not"           draw what its heads look at
+    python tinygpt.py explain RUN "To be or not"           draw what each attention head looks at
 
-The file is meant to be read from top to bottom. Its layers are in nn/, the calculus below them is
-in autograd/. What keeps a long training safe (files, tokenizers, processes, pictures) is in
-nn/run/. B sequences, T positions, C channels, V tokens.
+Read this file from top to bottom. Its layers are in nn/, and the derivatives below them in
+autograd/. nn/run/ keeps a long training safe: files, tokenizers, processes, pictures.
+In shapes, B is the number of sequences, T of positions, C of channels, V of tokens.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ __all__ = [
 
 @dataclass
 class GPTConfig:
-    """The shape of a model; the defaults are nanoGPT's for a CPU."""
+    """The sizes and parts of a model. The defaults are those of nanoGPT's example for a CPU."""
 
     vocab_size: int
     block_size: int = option(64, "the longest context, in tokens")
@@ -68,15 +68,15 @@ class GPTConfig:
     n_head: int = option(4, "heads of attention in each block")
     n_embd: int = option(128, "channels of each position: the width")
     d_ff: int = option(None, "width inside the feed-forward layers (default 4 * n_embd)")
-    dropout: float = option(0.0, "probability that an entry is left out in training")
+    dropout: float = option(0.0, "probability that an entry is set to 0 in training")
     bias: bool = option(False, "biases in the linear layers and norms")
-    positions: Literal["learned", "sinusoidal"] = option("learned", "how positions are told apart")
-    activation: Activation = option("gelu", "between the two feed-forward layers")
-    norm_first: bool = option(True, "normalize before each layer (default), or after it")
-    tie_weights: bool = True  # the head is the table of the tokens
+    positions: Literal["learned", "sinusoidal"] = option("learned", "how positions are encoded")
+    activation: Activation = option("gelu", "function between the two feed-forward layers")
+    norm_first: bool = option(True, "normalize before each layer (default) or after")
+    tie_weights: bool = True  # the last layer uses the table of the tokens
     eps: float = 1e-5  # of the layer norms
     scale_attention: bool = True  # by 1 / sqrt(width of a head)
-    scale_by_layer: bool = False  # ... and in layer n by 1 / (n + 1)
+    scale_by_layer: bool = False  # also by 1 / (n + 1) in layer n, from 0
 
     def __post_init__(self):
         self.d_ff = 4 * self.n_embd if self.d_ff is None else self.d_ff
@@ -92,10 +92,10 @@ class GPTConfig:
 class TinyGPT(nn.Module):
     """A decoder-only transformer: integers (T,) or (B, T) to logits (..., T, V)."""
 
-    activation_checkpointing = False  # in training: keep nothing of a block but its input
+    activation_checkpointing = False  # True: training keeps only the input of each block
 
     def __init__(self, config: GPTConfig, rng: np.random.Generator | None):
-        """With weights drawn from `rng` as GPT-2's are; zeros, to be loaded, if it is None."""
+        """Draws the weights from `rng` as GPT-2 does; zeros, to be loaded, if it is None."""
         c = self.config = config
         self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd, rng)
         if c.positions == "learned":
@@ -112,10 +112,10 @@ class TinyGPT(nn.Module):
             )
             for n in range(c.n_layer)
         ]  # fmt: skip
-        for name, p in self.named_parameters():  # as GPT-2: the sum of all blocks stays small
+        for name, p in self.named_parameters():  # as in GPT-2: sums over blocks stay small
             if rng and p.ndim == 2 and name.startswith("blocks."):
                 std = 0.02 / (math.sqrt(2 * c.n_layer) if "projection" in name else 1)
-                p.data *= std * math.sqrt(len(p.data))  # Linear begins with 1 / sqrt(in)
+                p.data *= std * math.sqrt(len(p.data))  # from the std of Linear, 1 / sqrt(in)
         if c.norm_first:
             self.norm = nn.LayerNorm(c.n_embd, bias=c.bias, eps=c.eps)
         if not c.tie_weights:
@@ -125,16 +125,16 @@ class TinyGPT(nn.Module):
         self, ids: Any, caches: list[nn.KVCache] | None = None,
         padding: np.ndarray | None = None, last: bool = False,
     ) -> Tensor:  # fmt: skip
-        """The logits of what follows each position; of the last one alone if `last`.
+        """The logits of the next token after each position; if `last`, only after the last one.
 
-        `caches`, one for each block, hold the positions before ids; `padding` (B,) is how many of
-        the first positions of each row are none.
+        `caches`, one for each block, hold the positions before ids. `padding` (B,) says how many
+        positions at the start of each row hold no token.
         """
         x = self._hidden(ids, caches, padding)  # (..., T, C)
         return linear(x[..., -1:, :] if last else x, self._table().T)
 
     def loss(self, ids: Any, targets: Any, ignore_index: int = IGNORE_INDEX) -> Tensor:
-        """The mean cross entropy of the targets (of the shape of ids), in nats per token."""
+        """The mean cross entropy of targets, which have the shape of ids, in nats per token."""
 
         def loss(ids, targets):
             return linear_cross_entropy(self._hidden(ids), self._table(), targets, ignore_index)
@@ -144,14 +144,14 @@ class TinyGPT(nn.Module):
     def _hidden(self, ids, caches=None, padding=None):
         ids = np.asarray(ids)
         before = caches[0].length if caches else 0
-        S = before + ids.shape[-1]
+        S = before + ids.shape[-1]  # all positions so far
         if self.config.block_size < S:
             raise ValueError(f"{S} tokens do not fit into block_size {self.config.block_size}")
-        at, mask = np.arange(before, S), None
+        positions, mask = np.arange(before, S), None
         if padding is not None:
-            at = np.maximum(at - padding[:, None], 0)  # (B, T)
+            positions = np.maximum(positions - padding[:, None], 0)  # (B, T)
             mask = (np.arange(S) >= padding[:, None])[:, None, None]  # (B, 1, 1, S)
-        x = self._embed(ids, at)  # (..., T, C)
+        x = self._embed(ids, positions)  # (..., T, C)
         for n, block in enumerate(self.blocks):
             if self.activation_checkpointing and self.training:
                 x = nn.checkpoint_activations(block, x, mask)
@@ -159,20 +159,20 @@ class TinyGPT(nn.Module):
                 x = block(x, mask, caches[n] if caches else None)
         return self.norm(x) if self.config.norm_first else x
 
-    def _embed(self, ids, at):
+    def _embed(self, ids, positions):
         x = self.token_embedding(ids)
         if self.config.positions == "learned":
-            x = x + self.position_embedding(at)
+            x = x + self.position_embedding(positions)
         else:
-            x = x + self.position_table[at].astype(x.dtype)
+            x = x + self.position_table[positions].astype(x.dtype)
         return self.dropout(x)
 
     def _table(self):
-        """What the last layer is multiplied with: a vector for each token, (V, C)."""
+        """The weights of the last layer: a vector for each token, (V, C)."""
         return self.token_embedding.weight if self.config.tie_weights else self.head.weight.T
 
     def matrices(self) -> list[dict[str, Any]]:
-        """The matrices of the blocks, which nn.Muon moves; q, k and v each on its own."""
+        """The matrices of the blocks, which nn.Muon moves. It moves q, k and v separately."""
         found = [(n, p) for n, p in self.named_parameters() if n.startswith("blocks.")]
         side_by_side = [p for name, p in found if name.endswith("qkv.weight")]
         others = [p for name, p in found if p.ndim == 2 and not name.endswith("qkv.weight")]
@@ -180,31 +180,31 @@ class TinyGPT(nn.Module):
 
     @no_grad()
     def attention_weights(self, ids: Any) -> np.ndarray:
-        """How much each position of ids (T,) looks at each other: (L, H, T, T)."""
+        """How much each position of ids (T,) looks at each position, per head: (L, H, T, T)."""
         x, weights = self._embed(np.asarray(ids), np.arange(len(ids))), []
         for block in self.blocks:
             weights.append(block.attention.weights(block.norm1(x) if block.norm_first else x).data)
             x = block(x)
         return np.array(weights)
 
-    # Generation with a cache, and files. The plain way to generate is below, in `generate`.
+    # Generation with a cache, and files. The function `generate` below is the plain way.
 
     def generate(self, ids: Any, max_new_tokens: int, **options: Any) -> Any:
         """ids (T,) or (B, T), or a list of prompts, with up to max_new_tokens more each.
 
-        `options` are those of nn.sampling.stream: the fields of Sampling, stop, rng.
+        `options` are those of nn.sampling.stream: the fields of Sampling, and stop and rng.
         """
         return nn.sampling.generate(self, ids, max_new_tokens, **options)
 
     def stream(self, ids: Any, max_new_tokens: int, **options: Any) -> Iterator[Any]:
-        """Yields the next token of ids (T,), or of several prompts (B,), as it is drawn."""
+        """Yields each new token as it is drawn: an int for ids (T,), an array (B,) for prompts."""
         return nn.sampling.stream(self, ids, max_new_tokens, **options)
 
     def decoder(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """A function of rows (B, T) that grow, and their padding (B,): the next logits (B, V).
+        """A function from rows (B, T) and their padding (B,) to the next logits (B, V).
 
-        It keeps the keys and values of earlier positions. Beyond block_size tokens all positions
-        move by one with each token, and nothing can be kept.
+        Each call gets the same rows, grown: keys and values of earlier positions are kept. Beyond
+        block_size tokens, each new token moves all positions by one, so nothing can be kept.
         """
         T = self.config.block_size
         caches = [nn.KVCache(T) for _ in self.blocks]
@@ -221,33 +221,33 @@ class TinyGPT(nn.Module):
 
     @classmethod
     def from_pretrained(cls, directory: Path | str) -> TinyGPT:
-        """The model of a GPT-2 folder of Hugging Face's, or of a run; its file is not copied.
+        """The model of a run, or of a GPT-2 folder of Hugging Face's, with its file mapped.
 
         Raises ValueError naming the key of config.json or the weight that is wrong.
         """
         return load_gpt2(directory, cls, GPTConfig)
 
     def save_pretrained(self, directory: Path | str, tokenizer: Tokenizer | None = None) -> None:
-        """Write a folder that Hugging Face's GPT2LMHeadModel opens, and from_pretrained.
+        """Write a folder that from_pretrained and Hugging Face's GPT2LMHeadModel can open.
 
-        Raises ValueError saying what of this model GPT-2 does not have.
+        Raises ValueError naming what this model has and GPT-2 does not.
         """
         save_gpt2(directory, self, tokenizer)
 
 
 def kept_per_token(config: GPTConfig, checkpointing: bool) -> float:
-    """About how many numbers a token leaves for backward, as measured at several sizes."""
+    """About how many numbers are kept for backward per token, as measured at several sizes."""
     L, C, masks = config.n_layer, config.n_embd, 3 * (config.dropout > 0)
     block = 8 * C + 3 * config.d_ff + (2 + masks) * config.n_head * config.block_size
     return (block + L * C if checkpointing else L * block) + 2 * config.vocab_size
 
 
 def save(directory: Path, model: TinyGPT, tokenizer: Tokenizer, notes: Any = None) -> None:
-    """Write config.json, the tokenizer and model.safetensors: a GPT-2 folder if it can be one."""
+    """Write config.json, the tokenizer and model.safetensors, as a GPT-2 folder if possible."""
     (save_model if gpt2_misfits(model.config) else save_gpt2)(directory, model, tokenizer, notes)
 
 
-# What nn/run/ is given: it never imports this file.
+# This is handed to nn/run/, which never imports this file.
 ARCHITECTURE = Architecture(TinyGPT, GPTConfig, save, TinyGPT.from_pretrained, kept_per_token)
 
 
@@ -260,7 +260,7 @@ def load(directory: Path | str) -> tuple[TinyGPT, Tokenizer]:
 def generate(
     model: Any, ids: Any, max_new_tokens: int, sampling: Sampling, rng: np.random.Generator
 ) -> list[int]:
-    """ids (T,) with max_new_tokens more, the plain way; `model.generate` does the same, faster."""
+    """ids (T,) with max_new_tokens more, the plain way. `model.generate` does the same, faster."""
     ids = list(ids)
     for _ in range(max_new_tokens):
         logits = model(ids[-model.config.block_size :]).data[-1:]  # (1, V), after the last token
@@ -277,9 +277,9 @@ def train(
     run: Run | None = None,
     ignore_index: int = IGNORE_INDEX,
 ) -> list[float]:
-    """Train until it is finished, or until Ctrl-C; returns the losses of these iterations.
+    """Train until `training` is finished, or until Ctrl-C; returns the losses of its iterations.
 
-    `run` keeps what is done on disk, and evaluates every eval_interval iterations.
+    `run`, if given, saves the state to disk, and evaluates every eval_interval iterations.
     """
     c, losses = training.config, []
     shown: dict[str, str] = {}
@@ -287,14 +287,14 @@ def train(
         started = time.monotonic()
         while True:
             if run and run.evaluation_is_due():
-                run.save()  # first: the evaluation may fail
+                run.save()  # before the evaluation, which may fail
                 shown["validation"] = f"{run.evaluate(progress):.3f}"
             if training.finished or interrupted or training.crew.stopped:
                 break
             rate = c.rate(training.iteration)
-            rng = training.rng()  # made of the seed and the iteration
+            rng = training.rng()  # depends only on the seed and the iteration
             ids, targets = next_batch(rng)  # (B, T) each
-            # loss = model.loss(ids, targets); loss.backward(): in parts, by threads and processes
+            # loss = model.loss(ids, targets); loss.backward(), in parts, by threads and processes:
             loss = training.backward(ids, targets, rng, ignore_index)
             norm = training.clip()  # scales the gradients to a norm of grad_clip at most
             training.check(loss, norm)  # raises if one of them is nan or infinite
@@ -325,7 +325,7 @@ CORPUS = (
 
 
 def run_example(seed: int = 0) -> float:
-    """The example: five sentences, a vocabulary, a model, its training and what it has learnt."""
+    """Train a model on five sentences and print what it has learnt; returns its loss."""
     rng = np.random.default_rng(seed)
     tokenizer = WordTokenizer().fit(CORPUS)
     print(f"Vocabulary: {tokenizer.vocab_size} tokens: {' '.join(tokenizer.tokens[:10])} ...")
@@ -342,9 +342,9 @@ def run_example(seed: int = 0) -> float:
     model = TinyGPT(config, rng)
     print(f"Model: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, "
           f"{sum(p.size for p in model.parameters()):,} parameters")  # fmt: skip
-    how = TrainConfig(max_iters=300, warmup_iters=20, optimizer="adamw", learning_rate=3e-3,
-                      seed=seed)  # fmt: skip
-    losses = train(Training(model, how), lambda rng: (ids, targets), ignore_index=PAD)
+    recipe = TrainConfig(max_iters=300, warmup_iters=20, optimizer="adamw", learning_rate=3e-3,
+                         seed=seed)  # fmt: skip
+    losses = train(Training(model, recipe), lambda rng: (ids, targets), ignore_index=PAD)
     metrics = [{"iteration": i, "loss": loss} for i, loss in enumerate(losses, 1)]
     plot_losses(Path("training_loss.png"), {"example": metrics})
     print("Loss curve: training_loss.png\n")
@@ -379,12 +379,12 @@ parser = functools.partial(command_line, GPTConfig, PRESETS)
 
 
 def run_train(args: argparse.Namespace, team: Team) -> None:
-    """Start a run in --out-dir, or go on with it."""
+    """Start a run in --out-dir, or go on with the one that is there."""
     options = {**PRESETS.get(args.preset, {}), **given(args)}
-    model = select(options, GPTConfig)
-    model.pop("vocab_size", None)  # which the tokenizer decides
+    sizes = select(options, GPTConfig)
+    sizes.pop("vocab_size", None)  # the tokenizer decides it
     request = RunRequest(
-        Path(args.out_dir), args.files, args.resume, model, select(options, TrainConfig),
+        Path(args.out_dir), args.files, args.resume, sizes, select(options, TrainConfig),
         options.get("tokenizer"), options.get("vocab_size"), args.tokens_dir, args.init_from,
     )  # fmt: skip
     with open_run(request, ARCHITECTURE, team) as run:
@@ -396,7 +396,7 @@ def run_train(args: argparse.Namespace, team: Team) -> None:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    """The loss of a saved model on a text."""
+    """Print the loss of a saved model on a text."""
     print(evaluate_text(*load(args.dir), args.file, args.window, args.stride))
 
 
@@ -411,7 +411,7 @@ def run_explain(args: argparse.Namespace) -> None:
 
 
 def run_generate(args: argparse.Namespace) -> None:
-    """Continue a prompt with a saved model, on the screen as it comes."""
+    """Continue a prompt with a saved model, and show each token as it is drawn."""
     sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
     model, tokenizer = load(args.dir)
     writer = Writer(model, tokenizer, sampling, args.max_new_tokens, args.num_samples, args.stop,
@@ -419,11 +419,11 @@ def run_generate(args: argparse.Namespace) -> None:
     if args.prompt is None and sys.stdin.isatty():
         writer.ask()
     else:
-        writer.write(args.prompt)  # None: it begins with a token at random
+        writer.write(args.prompt)  # None: begin with a random token
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command line, sys.argv if None; errors end it in one line, with exit code 2."""
+    """Run a command line (None: sys.argv). An error is told in one line, with exit code 2."""
     if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
         sys.stdout.reconfigure(errors="replace")
     with exit_codes():

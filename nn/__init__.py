@@ -1,8 +1,8 @@
 """Layers of neural networks, built on the public names of `autograd` alone.
 
-module.py finds parameters, functional.py has the fused ops, layers.py and transformer.py give
-them weights, optim.py moves the weights; read them in this order. threads.py and memory.py say how
-they use the cores and the memory of the machine.
+Read the files in this order: module.py finds parameters, functional.py has the fused ops,
+layers.py and transformer.py give weights to these ops, optim.py moves the weights. threads.py and
+memory.py deal with the cores and the memory of the machine.
 """
 
 import autograd

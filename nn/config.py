@@ -1,4 +1,4 @@
-"""Dataclasses of options: each field checked, and with its help beside it for a command line."""
+"""Options as dataclasses: fields with a help text for the command line, and their checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["choices", "option", "require"]
 
 
 def option(default: Any, help: str) -> Any:
-    """A field of a dataclass with a default and a help text: it gets a flag of its name.
+    """A field of a dataclass with a default and a help text; a command line makes it a flag.
 
     >>> from dataclasses import dataclass, fields
     >>> @dataclass
@@ -24,15 +24,15 @@ def option(default: Any, help: str) -> Any:
 
 
 def require(config: Any, names: str, low: float, below: float = math.inf) -> None:
-    """Raise ValueError naming the field unless all `names` are numbers with low <= field < below.
+    """Raise ValueError unless the fields in `names`, split at spaces, are in [low, below).
 
-    The fields whose type is a Literal are checked too: each must be one of its values.
+    Also checks every field whose type is a Literal: it must have one of the values listed there.
     """
     for name in names.split():
         value = getattr(config, name)
         if not isinstance(value, (int, float)):
             raise ValueError(f"{name} must be a number, got {value!r}")
-        if not low <= value < below:  # nan is not
+        if not low <= value < below:  # refuses nan, too
             limit = f"below {below}" if below < math.inf else "finite"
             raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
     for name, kind in typing.get_type_hints(type(config)).items():
@@ -42,5 +42,5 @@ def require(config: Any, names: str, low: float, below: float = math.inf) -> Non
 
 
 def choices(kind: Any) -> tuple[Any, ...]:
-    """The values of a Literal type; none of another type."""
+    """The values of a Literal type; an empty tuple for any other type."""
     return get_args(kind) if get_origin(kind) is Literal else ()

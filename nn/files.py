@@ -1,7 +1,7 @@
 """Files that a crash cannot spoil: arrays in safetensors files, JSON, the folder of a model.
 
-A new file is complete before it takes the place of the old one, and what is read is checked
-against the checksum it was written with.
+A new file is complete before it takes the place of the old one. A file that was written with a
+checksum is compared with it when it is read.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = [
 def write_atomically(path: Path, write: Callable[[str], object]) -> None:
     """Call write(name) on a temporary file beside `path`, then rename it to `path`.
 
-    Both are forced to the disk: after a power cut there is the old file or the new one. Raises
-    OSError if it cannot be written, and leaves the old file as it was.
+    The file and its new name are forced to the disk: after a power cut there is the old file or
+    the new one. Raises OSError if it cannot be written; then the old file stays as it was.
     """
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
         os.close(handle)
         write(temporary)
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
         _force(temporary)
         os.replace(temporary, path)
         if os.name == "posix":  # elsewhere a folder cannot be opened
@@ -60,10 +60,10 @@ def _force(path):
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Make a directory and lock it; ValueError if another process has locked it.
+    """Make a directory and hold its lock; ValueError if another process holds it.
 
-    The lock ends with the process, however that ends. Files that a killed process left
-    half-written are removed.
+    The lock also ends with the process, even if that is killed. Half-written files that a killed
+    process left are removed.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -106,8 +106,8 @@ def save_arrays(
     not have. The format: github.com/huggingface/safetensors.
     """
     arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
-    metadata = {"format": "pt", **(metadata or {})}  # the entry other readers ask for
-    _refuse(arrays, metadata)
+    metadata = {"format": "pt", **(metadata or {})}  # an entry that other readers ask for
+    _check_types(arrays, metadata)
     metadata["checksum"] = _checksum_of_arrays(arrays, metadata)
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     end = 0
@@ -127,7 +127,7 @@ def save_arrays(
     write_atomically(path, write)
 
 
-def _refuse(arrays, metadata):
+def _check_types(arrays, metadata):
     """Raise TypeError for a dtype, or an entry of the header, that the format does not have."""
     for name, array in arrays.items():
         if array.dtype not in _DTYPES:
@@ -141,8 +141,8 @@ def load_arrays(path: Path, sealed: bool = False) -> tuple[dict[str, np.ndarray]
     """The arrays and the header of a safetensors file; bfloat16 becomes float32.
 
     The arrays are the file itself, mapped into memory, so that opening it copies nothing; writing
-    to an array does not change the file. Raises ValueError if it is not a safetensors file, if it
-    is not what was written, and, if it must be `sealed`, when it has no checksum.
+    to an array does not change the file. Raises ValueError if it is not a safetensors file, if its
+    checksum does not fit, or if it has no checksum but must be `sealed`.
     """
     try:
         raw = np.memmap(path, np.uint8, "c").view(np.ndarray)
@@ -179,7 +179,7 @@ def _entry(name, data, dtype, shape, data_offsets):
     begin, end = data_offsets
     kind = np.dtype("<u2") if dtype == "BF16" else _KINDS.get(dtype)
     if kind is None:
-        raise ValueError(f"{name} has dtype {dtype}, which NumPy has not")
+        raise ValueError(f"{name} has dtype {dtype}, which NumPy has no type for")
     if not 0 <= begin <= end <= len(data) or end - begin != math.prod(shape) * kind.itemsize:
         raise ValueError(f"{name} of shape {shape} and dtype {dtype} is not all there")
     array = data[begin:end].view(kind)
@@ -207,7 +207,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path, names: str = "") -> dict[str, Any]:
-    """A JSON file that has (at least) these names. Raises ValueError if it is not one."""
+    """The object in a JSON file. Raises ValueError if it is missing, or lacks one of `names`."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -247,10 +247,10 @@ def save_model(
     config: Mapping[str, Any] | None = None,
     arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write config.json, the tokenizer, and model.safetensors, whose header seals all three.
+    """Write config.json, the tokenizer, and model.safetensors, with checksums of all three in it.
 
-    `model` has a `config`, a dataclass. `config` and `arrays` are what other programs are to
-    find: keys for config.json beside ours, and the weights under other names.
+    `model.config` is a dataclass. `config` and `arrays` are for other programs: keys that
+    config.json gets beside ours, and the weights under the names that those programs expect.
     """
     directory = Path(directory)
     theirs = {"model_type": "tinygpt"} if config is None else config
@@ -263,9 +263,9 @@ def save_model(
 
 
 def load_model(directory: Path | str, model: Callable[[Any, None], Any], config: type) -> Any:
-    """The model(config(...), None) that save_model wrote, in evaluation; its file is not copied.
+    """A model from a folder of save_model, made by model(config(...), None), in evaluation mode.
 
-    Raises ValueError naming the file, or the weight, that is wrong.
+    Its weights are mapped, not copied. Raises ValueError naming the wrong file or weight.
     """
     directory = Path(directory)
     fields = read_json(directory / "config.json", "tinygpt")["tinygpt"]
@@ -280,7 +280,7 @@ def load_model(directory: Path | str, model: Callable[[Any, None], Any], config:
 
 
 def check_seals(directory: Path, header: Mapping[str, str]) -> None:
-    """Raises ValueError naming a file that is not the one that model.safetensors was saved with."""
+    """Raises ValueError naming a file that has changed since model.safetensors was written."""
     for name, seal in json.loads(header.get("seals", "{}")).items():
         if checksum(directory / name) != seal:
             raise ValueError(

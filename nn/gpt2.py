@@ -1,8 +1,8 @@
-"""GPT-2 folders as Hugging Face has them, both ways: names of weights and keys of config.json.
+"""Reads and writes GPT-2 folders of Hugging Face's: names of weights, and keys of config.json.
 
-https://huggingface.co/docs/transformers/model_doc/gpt2. All weights are [in, out] there as here;
-only the head is [out, in]. The model is handed in: a class Model(config, rng) whose config has the
-fields of tinygpt.GPTConfig, and whose weights have the names of tinygpt.TinyGPT.
+https://huggingface.co/docs/transformers/model_doc/gpt2. Matrices are [in, out] there as here,
+except the head, which is [out, in] there. The caller passes a class Model(config, rng) whose config
+has the fields of tinygpt.GPTConfig, and whose weights have the names of those of tinygpt.TinyGPT.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .files import check_seals, load_arrays, read_json, save_model
 
 __all__ = ["gpt2_misfits", "gpt2_names", "load_gpt2", "save_gpt2"]
 
-# Ours: GPT-2's, after the prefix "transformer." and, in a block, "h.N."
+# {our name: GPT-2's, without the prefix "transformer." or, in block N, "transformer.h.N."}
 _OUTSIDE = {
     "token_embedding.weight": "wte.weight",
     "position_embedding.weight": "wpe.weight",
@@ -50,10 +50,10 @@ def gpt2_names(n_layer: int) -> dict[str, str]:
 
 
 def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: type) -> Any:
-    """The model(config(...), None) of a GPT-2 folder, in evaluation; its file is not copied.
+    """The model in a GPT-2 folder, made by model(config(...), None), in evaluation mode.
 
-    Folders that save_gpt2 or save_model wrote open too. Raises ValueError naming the key of
-    config.json or the weight that is wrong.
+    It also opens folders of save_gpt2 and save_model. Float32 weights are mapped, not copied.
+    Raises ValueError naming the key of config.json or the weight that is wrong.
     """
     directory = Path(directory)
     path = directory / "config.json"
@@ -66,7 +66,7 @@ def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: 
     arrays, header = _weights(directory, fields.n_layer)
     check_seals(directory, header)
     if own and "seals" not in header and content.get("model_type") == "gpt2":
-        own = None  # another program has written it since, which knows its own keys only
+        own = None  # another program, which knows only its own keys, wrote it later
         fields = config(**_fields(path))
     made = model(fields, None)
     state, names = made.state_dict(), gpt2_names(fields.n_layer)
@@ -88,9 +88,9 @@ def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: 
 
 
 def _fields(path):
-    """The fields of a GPTConfig from a config.json, but for dropout, which a training chooses.
+    """The fields of a GPTConfig from a config.json, except dropout, which each training chooses.
 
-    Raises ValueError naming a key that is missing or means something that is not built here.
+    Raises ValueError naming a key that is missing, or whose value is not supported here.
     """
     config = read_json(path, "vocab_size n_embd n_layer n_head")
     if config.get("model_type", "gpt2") != "gpt2":
@@ -125,11 +125,11 @@ def _weights(directory, n_layer):
     """{our name: array} of model.safetensors, or of the files its index lists; and its header.
 
     The prefix "transformer." may be missing. The masks that old files hold (attn.bias and
-    attn.masked_bias) are left out. Anything unknown keeps its own name.
+    attn.masked_bias) are left out. A weight with an unknown name keeps that name.
     """
     arrays: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
-    for path in _files(directory):
+    for path in _weight_files(directory):
         part, header = load_arrays(path)
         arrays |= part
     ours = {theirs: name for name, theirs in gpt2_names(n_layer).items()}
@@ -137,12 +137,12 @@ def _weights(directory, n_layer):
     for name, array in arrays.items():
         if re.search(r"\.attn\.(bias|masked_bias)$", name):
             continue
-        whole = name if name in ours else f"transformer.{name}"
-        found[ours.get(whole, name)] = array.T if whole == _HEAD else array
+        full = name if name in ours else f"transformer.{name}"
+        found[ours.get(full, name)] = array.T if full == _HEAD else array
     return found, header
 
 
-def _files(directory):
+def _weight_files(directory):
     single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
     if single.exists():
         return [single]
@@ -165,7 +165,7 @@ def _files(directory):
 
 
 def gpt2_misfits(config: Any) -> list[str]:
-    """What keeps a model of this GPTConfig from being a GPT-2, in words; nothing if it can be."""
+    """Why a model of this GPTConfig cannot be a GPT-2: reasons in words, none if it can."""
     misfits = []
     if not config.norm_first:
         misfits.append("norm_first is false: GPT-2 normalizes before each layer")
@@ -175,15 +175,15 @@ def gpt2_misfits(config: Any) -> list[str]:
 
 
 def save_gpt2(directory: Path | str, model: Any, tokenizer: Any = None, notes: Any = None) -> None:
-    """Write a folder that Hugging Face's GPT2LMHeadModel opens, and load_gpt2.
+    """Write a folder that load_gpt2 and Hugging Face's GPT2LMHeadModel can open.
 
-    Raises ValueError saying what of this model GPT-2 does not have.
+    Raises ValueError naming what this model has and GPT-2 does not.
     """
     if misfits := gpt2_misfits(model.config):
         raise ValueError(f"this model cannot be a GPT-2: {'; '.join(misfits)}")
     Path(directory).mkdir(parents=True, exist_ok=True)
     config = _config(model.config, tokenizer.stop if tokenizer else None)
-    arrays = _named(model.state_dict(), model.config.n_layer)
+    arrays = _gpt2_arrays(model.state_dict(), model.config.n_layer)
     save_model(directory, model, tokenizer, notes, config, arrays)
 
 
@@ -213,8 +213,8 @@ def _config(config, stop):
     }
 
 
-def _named(state: Mapping[str, np.ndarray], n_layer: int) -> dict[str, np.ndarray]:
-    """{GPT-2's name: array} of a state_dict; a bias that is left out here is zeros there."""
+def _gpt2_arrays(state: Mapping[str, np.ndarray], n_layer: int) -> dict[str, np.ndarray]:
+    """{GPT-2's name: array} of a state_dict, with zeros for biases that this model has not."""
     arrays = {}
     for ours, theirs in gpt2_names(n_layer).items():
         if ours in state:

@@ -1,7 +1,7 @@
 """Layers: ops with weights. Next to read: transformer.py, which is built of them.
 
-Weights are float32, drawn from an explicit `numpy.random.Generator`. None in its place gives zeros,
-for weights that will be loaded.
+Weights are float32, drawn from an explicit `numpy.random.Generator`. With None in its place they
+are zeros, to be loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Dropout", "Embedding", "LayerNorm", "Linear"]
 
 
 def _normal(rng, std, *shape):
-    if rng is None:  # no memory: one zero, seen everywhere, and read-only
+    if rng is None:  # one read-only zero, broadcast: it takes no memory
         return Tensor(np.broadcast_to(np.float32(0), shape), requires_grad=True)
     return Tensor(std * rng.standard_normal(shape, dtype=np.float32), requires_grad=True)
 
@@ -32,8 +32,8 @@ def _full(value, size):
 class Linear(Module):
     """x @ weight + bias: (..., in_features) to (..., out_features).
 
-    `weight` is (in_features, out_features), the transpose of PyTorch's, and starts as normal
-    numbers of variance 1 / in_features: the outputs vary as much as the inputs.
+    `weight` is (in_features, out_features), the transpose of PyTorch's. It starts as normal numbers
+    of variance 1 / in_features, so that the outputs vary as much as the inputs.
 
     >>> layer = Linear(3, 2, np.random.default_rng(0))
     >>> layer(Tensor(np.ones((4, 3), np.float32))).shape
@@ -63,8 +63,8 @@ class Linear(Module):
 class Embedding(Module):
     """A table of vectors: integers (...) to (..., embedding_dim).
 
-    It starts as normal numbers of standard deviation 0.02, as in GPT-2: a tied head then begins
-    close to equal probabilities.
+    It starts as normal numbers of standard deviation 0.02, as in GPT-2: a head that shares the
+    table then gives nearly equal probabilities at first.
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, rng: np.random.Generator | None):
@@ -108,7 +108,7 @@ class Dropout(Module):
         self.p, self.rng = p, rng
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x itself after eval(), or if p is 0."""
+        """x with entries zeroed; x itself after eval(), or if p is 0."""
         if not (self.training and self.p):
             return x
         if self.rng is None:

@@ -2,7 +2,7 @@
 
 A training step frees and allocates the same large arrays again and again. By default glibc, the C
 library of most Linux systems, gives large blocks back to the system at once, and the system clears
-each page again when it is used next: about a quarter of the time of a small model.
+each page again before its next use. For a small model this takes about a quarter of the time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class _State:
     kept = False
 
 
-# Numbers of <malloc.h>: (keep, glibc's own choice).
+# {option of mallopt in <malloc.h>: (value that keeps memory, glibc's default)}
 _OPTIONS = {
     -1: (-1, 128 * 1024),  # M_TRIM_THRESHOLD; -1 is never
     -4: (0, 65536),  # M_MMAP_MAX: no large array gets a mapping of its own
@@ -26,12 +26,12 @@ _OPTIONS = {
 
 
 def keep_freed_memory(keep: bool = True) -> None:
-    """From now on keep the memory of freed arrays for the next ones of this process, or do not.
+    """From now on, keep the memory of freed arrays for the next arrays of this process.
 
-    Making an optimizer does this too, because training begins there. `keep=False` gives glibc its
-    own choices back, and optimizers made after it change nothing. The process then takes less
-    memory after a peak, and its training steps take more time. Without glibc (macOS, Windows)
-    nothing happens.
+    Making an optimizer does this, too, because training begins there. `keep=False` gives glibc its
+    defaults back, and optimizers that are made later leave them: the process then takes less memory
+    after a peak, and its training steps take more time. Without glibc (macOS, Windows) nothing
+    happens.
     """
     _State.allowed = keep
     if keep != _State.kept:

@@ -1,7 +1,7 @@
 """Module: an object with parameters, found by walking its attributes.
 
-There is nothing to register and no __init__ to call: a Tensor, a Module, or a list or dict of
-them that is an attribute belongs to the module, and its name is the path that leads to it.
+A Tensor, a Module, or a list or dict of them belongs to a module as soon as it is an attribute;
+its name is the path that leads to it. Nothing is registered, and there is no __init__ to call.
 Next to read: functional.py.
 """
 
@@ -32,11 +32,11 @@ class Module:
     """
 
     training = True  # train() and eval() set it; Dropout reads it
-    # A subclass takes the arguments it likes. For a type checker, what it returns is a Tensor.
+    # A subclass may take any arguments. Type checkers take its result for a Tensor.
     __call__: Callable[..., Tensor]
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """(path, Tensor) in the order of assignment; a Tensor met twice (tied) counts once."""
+        """(path, Tensor) in the order of assignment; a Tensor found twice (tied) counts once."""
         for name, value in _walk(self, "", {id(self)}):
             if type(value) is Tensor and value.is_leaf:  # not a result that was kept
                 yield name, value
@@ -46,7 +46,7 @@ class Module:
         return [parameter for _, parameter in self.named_parameters()]
 
     def modules(self) -> list[Module]:
-        """The module itself and all below it."""
+        """The module itself and all modules below it."""
         below = (value for _, value in _walk(self, "", {id(self)}))
         return [self, *(value for value in below if isinstance(value, Module))]
 
@@ -55,7 +55,7 @@ class Module:
         return {name: parameter.data for name, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any], *, assign: bool = False) -> None:
-        """Copy arrays into the parameters of the same names, or change nothing and say why.
+        """Copy arrays into the parameters of the same names, or raise and change nothing.
 
         With `assign` the parameters take the arrays themselves where the dtype allows.
         Raises ValueError naming every missing, unexpected and wrongly shaped entry.
@@ -76,7 +76,7 @@ class Module:
                 parameter.data = arrays[name]
             elif parameter.data.flags.writeable:
                 parameter.data[...] = arrays[name]
-            else:  # the zeros of a model that was made to be loaded
+            else:  # the read-only zeros of a layer made without a generator
                 parameter.data = np.array(arrays[name])
 
     def train(self, training: bool = True) -> Module:
@@ -86,7 +86,7 @@ class Module:
         return self
 
     def eval(self) -> Module:
-        """train(False)."""
+        """The same as train(False)."""
         return self.train(False)
 
     def to(self, dtype: Any) -> Module:
@@ -99,7 +99,7 @@ class Module:
         return self
 
     def describe(self) -> str:
-        """What print(model) shows in the parentheses of a layer; its parts, if this is empty."""
+        """What print(model) shows in the parentheses of a layer. If empty, it shows its parts."""
         return ""
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ def _children(value):
 
 
 def _walk(value, path, seen):
-    """All attributes and entries below `value`, each once, with the path that leads there first."""
+    """Yields (path, attribute or entry) for all below `value`; each once, by its first path."""
     for key, child in _children(value).items():
         if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
             seen.add(id(child))
@@ -153,7 +153,7 @@ def _text(value, seen):
     for key, child in _children(value).items():
         if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
             seen.add(id(child))
-            if (text := _text(child, seen)) not in ("[]", "{}"):  # it has no parameters
+            if (text := _text(child, seen)) not in ("[]", "{}"):  # which have no parameters
                 parts.append((key, text))
     lines = [*_folded(parts)] if begin == "[" else [f"{k}: {t}" for k, t in parts]
     body = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
@@ -161,7 +161,7 @@ def _text(value, seen):
 
 
 def _folded(parts):
-    """Lines for the entries of a list, with those in a row that look the same in one."""
+    """Lines for the entries of a list; neighbours that look the same share one line."""
     for text, group in groupby(parts, key=lambda part: part[1]):
         keys = [key for key, _ in group]
         many = f"({keys[0]}-{keys[-1]}): {len(keys)} x " if len(keys) > 1 else f"({keys[0]}): "

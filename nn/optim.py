@@ -18,17 +18,17 @@ from .threads import BLOCK, for_each
 
 __all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine"]
 
-# Gradients of vectors that flatten() has made, by their id: clip_grad_norm knows them by it.
+# {id: gradient} of the vectors that flatten() has made, so that clip_grad_norm finds them.
 _flat: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
 
 
 def flatten(parameters: Sequence[Tensor]) -> Tensor:
-    """A vector of the entries of all parameters; their `data` and `grad` become parts of its own.
+    """One vector of all entries of the parameters, whose `data` and `grad` become parts of it.
 
-    What is done to the vector is done to each of them: an optimizer, clip_grad_norm, or a sum over
-    processes, then works on one array. Between two steps set the `grad` of each parameter to None,
-    and leave that of the vector: backward writes the new gradients into the same place. A parameter
-    that gets no gradient keeps its old numbers in `vector.grad`: fill that part with 0.
+    What changes the vector changes the parameters, so that an optimizer, clip_grad_norm or a sum
+    over processes works on one array. Between two steps set the `grad` of each parameter to None,
+    but keep `vector.grad`: backward writes the new gradients into it. If a parameter gets no new
+    gradient, its old one is still in `vector.grad`: fill that part with 0.
 
     >>> w, b = Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.zeros(2), requires_grad=True)
     >>> vector = flatten([w, b])
@@ -56,14 +56,14 @@ Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 class Optimizer:
     """Parameters, in groups, and their learning rate `lr`, which a schedule may set.
 
-    Instead of parameters it takes groups of them: mappings with "params" and, where a group is to
-    differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay". From here on small
-    parameters of a group may lie in one array, as `flatten` lays them.
+    In place of parameters it takes groups of them: mappings with "params" and, if a group is to
+    differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay". It may move the
+    small parameters of a group into one array, as `flatten` does.
     """
 
     _options = frozenset({"params", "lr_scale", "weight_decay"})
     _moments: tuple[str, ...] = ()  # what is kept for each parameter, an array of its shape
-    _by_entry = True  # whether an entry moves in the same way whatever parameter it is in
+    _by_entry = True  # whether each entry moves independently of the others
 
     def __init__(self, parameters: Parameters, lr: float, *, weight_decay: float = 0.0):
         training_begins()
@@ -83,7 +83,7 @@ class Optimizer:
         self._laid = self._laid_end_to_end() if self._by_entry else []
 
     def _laid_end_to_end(self):
-        """A _Laid for all small parameters that move alike, and whose arrays nobody else holds."""
+        """A _Laid for each set of small parameters that move alike and own their arrays alone."""
         alike: dict[tuple, list[int]] = {}
         for n, (group, p) in enumerate(self._pairs):
             alone = p.data.base is None and sys.getrefcount(p.data) == 2  # p, and this call
@@ -99,7 +99,7 @@ class Optimizer:
     def step(self, rank: int = 0, size: int = 1) -> None:
         """Update every parameter that has a gradient.
 
-        Of `size` processes each may do a part: every size-th parameter, from number `rank` on.
+        Of `size` processes, each may update only a part: every size-th parameter from `rank` on.
         """
         self.steps += 1
         laid = [one for one in self._laid if size == 1 and one.whole()]
@@ -167,7 +167,7 @@ class _Laid:
         self._arrays = [(p, p.data, p.grad_buffer) for p in parameters]
 
     def whole(self):
-        """Whether all parameters have their gradients, and still lie where they were laid."""
+        """Whether all parameters have gradients, and their arrays are still parts of the vector."""
         _, data, gradient = self._arrays[0]  # after copy.deepcopy they are arrays of their own
         if data.base is not self.vector.data or gradient.base is not self.vector.grad:
             return False
@@ -193,7 +193,7 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: by default of matrices only, not of biases and norms.
 
-    A group's own "weight_decay" is for all of its parameters. Loshchilov, Hutter: Decoupled
+    A group's own "weight_decay" applies to all of its parameters. Loshchilov, Hutter: Decoupled
     Weight Decay Regularization, arXiv:1711.05101.
 
     >>> x = Tensor([1.0, -2.0], requires_grad=True)
@@ -232,9 +232,9 @@ class AdamW(Optimizer):
 
     def _update_block(self, arrays, lr, decay):
         data, grad, sum, squares = arrays
-        # What these sums are divided by for a mean: the weights of the steps so far.
-        weight, weights = ((1 - beta**self.steps) / (1 - beta) for beta in self.betas)
-        root = math.sqrt(weights)
+        # Divided by the total weight of their terms, the sums become means.
+        sum_weight, square_weight = ((1 - beta**self.steps) / (1 - beta) for beta in self.betas)
+        root = math.sqrt(square_weight)
         sum *= self.betas[0]
         sum += grad
         t = grad * grad
@@ -243,7 +243,7 @@ class AdamW(Optimizer):
         np.sqrt(squares, out=t)
         t += self.eps * root
         np.divide(sum, t, out=t)
-        t *= lr * root / weight  # lr * (sum / weight) / (sqrt(squares) / root + eps)
+        t *= lr * root / sum_weight  # lr * (sum / sum_weight) / (sqrt(squares) / root + eps)
         if decay:
             data *= 1 - decay
         data -= t
@@ -254,7 +254,7 @@ class Muon(Optimizer):
 
     A step goes equally far in all directions of the momentum, sqrt(max(1, out / in)) times lr. A
     group with "split": 3 has parameters that are 3 matrices side by side, such as the q, k and v of
-    attention; each of the 3 is moved by itself. Jordan et al. 2024,
+    attention; each of the 3 is moved separately. Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon.
     """
 
@@ -281,7 +281,7 @@ class Muon(Optimizer):
     def _update(self, p, lr, decay, group, mean):
         mean *= self.momentum
         mean += (1 - self.momentum) * p.grad
-        ahead = self.momentum * mean + (1 - self.momentum) * p.grad  # Nesterov's
+        ahead = self.momentum * mean + (1 - self.momentum) * p.grad  # Nesterov's momentum
         parts = np.split(ahead, group.get("split", 1), axis=1)
         scale = math.sqrt(max(1, parts[0].shape[1] / parts[0].shape[0]))
         p.data *= 1 - decay
@@ -291,8 +291,8 @@ class Muon(Optimizer):
 def orthogonalize(x: np.ndarray) -> np.ndarray:
     """x (m, n) with its singular values brought towards 1, in float32 or float64.
 
-    Those of at least 1 % of the norm end between 0.18 and 1.87. An odd polynomial of x changes the
-    singular values and keeps the vectors. Three polynomials, one after the other, train as well as
+    Those of at least 1 % of the norm of x end between 0.18 and 1.87. An odd polynomial of x changes
+    the singular values and keeps the singular vectors. Three polynomials in a row train as well as
     five. Amsel et al., arXiv:2505.16932.
     """
     wide = x if x.shape[0] <= x.shape[1] else x.T
@@ -311,7 +311,7 @@ _POLYNOMIALS = [
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients so that their common norm is at most max_norm; returns it as it was.
+    """Scale all gradients so that their common norm is at most max_norm; returns the norm before.
 
     >>> x = Tensor([3.0, 4.0], requires_grad=True)
     >>> x.grad = np.array([6.0, 8.0])
@@ -330,7 +330,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 
 def _joined(gradients):
-    """The same entries in fewer arrays: a vector of flatten() in place of its parts, if all are."""
+    """The same gradients in fewer arrays: a vector of flatten() replaces its parts, if complete."""
     sizes: dict[int, int] = {}
     for g in gradients:
         sizes[id(g.base)] = sizes.get(id(g.base), 0) + g.size
@@ -339,7 +339,7 @@ def _joined(gradients):
 
 
 def warmup_cosine(step: int, steps: int, lr: float, min_lr: float, warmup: int) -> float:
-    """The learning rate of a step: up to lr in `warmup` steps, then down a cosine to min_lr.
+    """The learning rate of a step: rises to lr in `warmup` steps, then falls to min_lr as a cosine.
 
     >>> [round(warmup_cosine(i, 100, lr=1.0, min_lr=0.1, warmup=9), 3) for i in (0, 9, 100)]
     [0.1, 1.0, 0.1]

@@ -29,9 +29,9 @@ class Sampling:
     """
 
     temperature: float = option(1.0, "0: always the likeliest token; above 1: more variety")
-    top_k: int | None = option(None, "draw from the K likeliest tokens only")
-    top_p: float | None = option(None, "draw from the likeliest tokens that sum to P")
-    min_p: float | None = option(None, "draw from the tokens P times as likely as the likeliest")
+    top_k: int | None = option(None, "draw only from the N likeliest tokens")
+    top_p: float | None = option(None, "draw from the fewest tokens with probability N together")
+    min_p: float | None = option(None, "leave out tokens below N times the highest probability")
     repetition_penalty: float = option(1.0, "above 1: fewer repeats")
 
     def __post_init__(self):
@@ -57,9 +57,10 @@ class Sampling:
     ) -> np.ndarray:
         """A token for each row of logits (B, V), drawn from softmax(logits / temperature): (B,).
 
-        Only the top_k likeliest can be drawn; of those the fewest that hold probability top_p; of
-        those the ones at least min_p times as likely as the likeliest. `before` has the tokens of
-        each row so far, for the repetition penalty. Temperature 0 uses no number of rng.
+        Only the top_k likeliest tokens can be drawn; of these, the fewest that hold the share top_p
+        of their probability; of these, the ones at least min_p times as likely as the likeliest.
+        `before` has the tokens of each row so far, for the repetition penalty. At temperature 0 the
+        likeliest token is taken, and rng is not used.
         """
         if not np.isfinite(logits).any(axis=-1).all() or np.isnan(logits).any():
             raise ValueError("the model gives nan: its training has diverged")
@@ -73,7 +74,7 @@ class Sampling:
         return (cumulative <= at[:, None]).sum(axis=-1)
 
     def _weights(self, logits):
-        """What the probabilities are proportional to, (B, V): 0 for what cannot be drawn."""
+        """Probabilities (B, V), up to a factor for each row; 0 for tokens that cannot be drawn."""
         scores = logits.astype(float) - logits.max(axis=-1, keepdims=True)
         with np.errstate(over="ignore"):  # a tiny temperature: -inf, probability 0
             p = np.exp(scores / self.temperature)
@@ -84,17 +85,17 @@ class Sampling:
             sums = np.cumsum(np.take_along_axis(p, order, -1), axis=-1)
             enough = sums >= self.top_p * sums[:, -1:]
             enough[:, -1] = False
-            beyond = np.roll(enough, 1, axis=-1)  # the token that makes it enough is kept
+            beyond = np.roll(enough, 1, axis=-1)  # the token that reaches top_p is kept
             np.put_along_axis(p, order, np.take_along_axis(p, order, -1) * ~beyond, -1)
         if self.min_p is not None:
-            p *= p >= self.min_p  # the likeliest has 1
+            p *= p >= self.min_p  # the likeliest has p = 1
         return p
 
 
 def penalize(logits: np.ndarray, before: np.ndarray, penalty: float) -> np.ndarray:
-    """Logits (V,) in which the tokens `before` are less likely, if penalty is above 1.
+    """Logits (V,) in which the tokens `before` are less likely if `penalty` is above 1.
 
-    Positive logits are divided by it, negative ones multiplied: Keskar et al., arXiv:1909.05858.
+    It divides positive logits and multiplies negative ones: Keskar et al., arXiv:1909.05858.
     """
     seen, logits = np.unique(before), logits.copy()
     logits[seen] *= np.where(logits[seen] > 0, 1 / penalty, penalty)
@@ -102,11 +103,11 @@ def penalize(logits: np.ndarray, before: np.ndarray, penalty: float) -> np.ndarr
 
 
 def _largest(x, k):
-    """Whether an entry is among the k largest of its row, (B, V); of equal ones the first are."""
+    """Marks the k largest entries of each row, (B, V); among equal entries, the first ones."""
     least = np.partition(x, -k, axis=-1)[:, -k, None]
     above, equal = x > least, x == least
-    left = k - above.sum(axis=-1, keepdims=True)
-    return above | (equal & (np.cumsum(equal, axis=-1) <= left))
+    missing = k - above.sum(axis=-1, keepdims=True)
+    return above | (equal & (np.cumsum(equal, axis=-1) <= missing))
 
 
 # ---------------------------------------------------------------- texts
@@ -117,9 +118,9 @@ def generate(
 ) -> np.ndarray | list[np.ndarray]:
     """ids (T,) or (B, T) with up to max_new_tokens more, each drawn given those before it.
 
-    ids may be a list of prompts of different lengths: then a list comes back. A sequence ends
-    with a token of `stop`, which is kept, and repeated where other sequences are longer. The
-    arguments are those of `stream`.
+    If ids is a list of prompts of different lengths, a list is returned. A sequence ends with a
+    token of `stop`, which is kept. Shorter sequences are filled up with the first token of `stop`.
+    The other arguments are those of `stream`.
     """
     prompts, single = _prompts(ids)
     drawn = [*stream(model, prompts, max_new_tokens, sampling, **options)]
@@ -140,11 +141,11 @@ def stream(
     rng: np.random.Generator | None = None,
     **options: Any,
 ) -> Iterator[Any]:
-    """Yields the next token of ids (T,), an int, or of several prompts, (B,), as it is drawn.
+    """Yields each new token as it is drawn: an int for ids (T,), an array (B,) for B prompts.
 
-    `sampling`, or `options` that are fields of one, says how. What comes next depends on the last
-    block_size tokens. If the model has a `decoder()`, that function gives the logits, and may keep
-    what it has computed: this changes the time and nothing else.
+    `sampling`, or its fields as `options`, says how to draw. A token depends on the block_size
+    tokens before it. If the model has a `decoder()`, the function that this returns gives the
+    logits: it may keep what it has computed, which saves time and changes no token.
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
@@ -157,9 +158,9 @@ def stream(
     rows = np.array([[0] * (longest - len(p)) + [*p] for p in prompts])  # (B, T)
     done = np.zeros(len(rows), dtype=bool)
     decoder = getattr(model, "decoder", None)
-    next_logits = decoder() if decoder else _plain(model)
+    next_logits = decoder() if decoder else _plain_decoder(model)
     for _ in range(max_new_tokens):
-        logits = _evaluated(model, next_logits, rows, padding)[~done]
+        logits = _without_dropout(model, next_logits, rows, padding)[~done]
         before = [rows[b, padding[b] :] for b in np.flatnonzero(~done)]
         new = np.full(len(rows), ends[0] if ends.size else 0)
         new[~done] = sampling.draw(logits, rng, before)
@@ -170,8 +171,8 @@ def stream(
             return
 
 
-def _plain(model):
-    """The logits (B, V) of what follows rows (B, T), of which the first are padding (B,)."""
+def _plain_decoder(model):
+    """Like model.decoder(), but keeps nothing: rows (B, T), padding (B,) to logits (B, V)."""
 
     def next_logits(rows, padding):
         T = model.config.block_size
@@ -182,8 +183,8 @@ def _plain(model):
 
 
 @no_grad()
-def _evaluated(model, next_logits: Callable, rows, padding):
-    """Those logits without dropout; the model is in training afterwards if it was."""
+def _without_dropout(model, next_logits: Callable, rows, padding):
+    """next_logits(rows, padding) in evaluation mode; afterwards the model has its mode back."""
     was_training = model.training
     if was_training:
         model.eval()
@@ -195,7 +196,7 @@ def _evaluated(model, next_logits: Callable, rows, padding):
 
 
 def _prompts(ids):
-    """A list of arrays, and whether ids was a single prompt."""
+    """The prompts as a list of arrays, and whether ids was a single prompt."""
     single = np.ndim(ids[0]) == 0 if len(ids) else True
     prompts = [np.asarray(prompt) for prompt in ([ids] if single else ids)]
     if not all(prompt.ndim == 1 and prompt.size for prompt in prompts):

@@ -1,8 +1,8 @@
-"""Threads that share the work of one process. They pay where arrays are large.
+"""Threads that share the work of one process. They save time where arrays are large.
 
-The number of threads is the one that BLAS, the library of matrix products, was told
-(OPENBLAS_NUM_THREADS, ...): these threads take the place of its own. All of them share one
-interpreter and one memory; several processes (parallel.py) share neither and gain more.
+There are as many as BLAS, the library of matrix products, was told to use (OPENBLAS_NUM_THREADS,
+...): they take the place of its own threads. Threads share one interpreter and one memory; several
+processes (run/team.py) share neither, and are often faster.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from autograd import in_this_mode
 
 __all__ = ["BLOCK", "for_each", "in_task", "in_threads", "thread_count", "threads_for"]
 
-BLOCK = 131_072  # entries worked on at a time, so that all arrays of a step stay in cache
+BLOCK = 131_072  # entries worked on at a time, so that their arrays stay in the cache
 
 
-class _Here(threading.local):
+class _ThisThread(threading.local):
     in_task = False
 
 
-_here = _Here()
+_this_thread = _ThisThread()
 
 
 @functools.cache
@@ -41,8 +41,8 @@ def thread_count() -> int:
     return max((library["num_threads"] for library in _controller().info()), default=1)
 
 
-_THREAD_TOKENS = 256  # of a batch, at least, for each thread
-_THREAD_WEIGHTS = 1 << 25  # of a model, at most: each thread has gradients of its own
+_THREAD_TOKENS = 256  # each thread gets at least so many tokens of a batch
+_THREAD_WEIGHTS = 1 << 25  # a model with more is not shared: each thread has its own gradients
 
 
 def threads_for(parameters: int, B: int, T: int) -> int:
@@ -68,20 +68,20 @@ if hasattr(os, "register_at_fork"):  # the threads of a pool do not exist in a f
 
 def in_task() -> bool:
     """Whether this thread runs one of several tasks of in_threads: other cores are busy then."""
-    return _here.in_task
+    return _this_thread.in_task
 
 
 def in_threads(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Call all tasks at once, the first of them in this thread; returns what they return.
 
-    Meanwhile a matrix product has one thread. An error of a task is raised when all have ended.
+    Meanwhile a matrix product uses one thread. An error of a task is raised when all have ended.
     Inside such a task, tasks run one after the other.
     """
     first, *others = tasks
     if not others or in_task():
         return [task() for task in tasks]
     with _controller().limit(limits=1):
-        contexts = [contextvars.copy_context() for _ in others]  # np.errstate, for one
+        contexts = [contextvars.copy_context() for _ in others]  # for np.errstate, among others
         pairs = zip(contexts, others, strict=True)
         run = in_this_mode(_call)
         futures = [_pool().submit(context.run, run, task) for context, task in pairs]
@@ -96,7 +96,7 @@ def for_each(function: Callable[[Any], object], blocks: Iterable[Any]) -> None:
     """Call function(block) for all blocks in threads; a thread that is free takes the next one."""
     blocks = list(blocks)
     threads = 1 if len(blocks) < 2 or in_task() else min(len(blocks), thread_count())
-    left = iter(blocks)  # one for all threads: each block is taken once
+    left = iter(blocks)  # one iterator for all threads: each block is taken once
 
     def work() -> None:
         for block in left:
@@ -106,15 +106,15 @@ def for_each(function: Callable[[Any], object], blocks: Iterable[Any]) -> None:
 
 
 def _call(task):
-    _here.in_task = True
+    _this_thread.in_task = True
     try:
         return task()
     finally:
-        _here.in_task = False
+        _this_thread.in_task = False
 
 
 def _wait(futures):
-    """Until all have ended, after Ctrl-C too: they write to arrays that others will use."""
+    """Wait until all have ended, even after Ctrl-C: they write to arrays that are used later."""
     try:
         for future in futures:
             future.exception()

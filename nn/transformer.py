@@ -26,9 +26,9 @@ __all__ = [
 
 
 class KVCache:
-    """The keys and values that an attention layer has computed: the next call adds to them.
+    """The keys and values that an attention layer has computed; each call adds more.
 
-    For generation, under no_grad: each new position then costs one position, not all of them.
+    For generation, under no_grad: only new positions are computed then, not all of them.
     """
 
     def __init__(self, capacity: int):
@@ -36,7 +36,7 @@ class KVCache:
         self._arrays: np.ndarray | None = None  # keys and values, (2, ..., capacity, D)
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of T new positions, (..., T, D) each; returns all there are, (..., S, D)."""
+        """Add keys and values of T positions, (..., T, D) each; returns all S, (..., S, D)."""
         if self._arrays is None:
             shape = (2, *k.shape[:-2], self.capacity, k.shape[-1])
             self._arrays = np.empty(shape, k.dtype)
@@ -52,8 +52,8 @@ class KVCache:
 class MultiHeadAttention(Module):
     """Self-attention with `n_head` heads: (..., T, C) to (..., T, C).
 
-    Causal unless `causal=False`: a position looks at itself and those before it. `scale` takes the
-    place of 1 / sqrt(C / H) in the scores.
+    Causal unless `causal=False`: a position looks at itself and those before it. `scale` replaces
+    1 / sqrt(C / H) in the scores.
     """
 
     def __init__(
@@ -83,8 +83,8 @@ class MultiHeadAttention(Module):
         """(..., T, C) to (..., T, C).
 
         A boolean `mask`, broadcast to (..., H, T, T), is True where the position of the row may
-        look at the position of the column. With a `cache` the T positions follow those that it has
-        seen, S in all, and the mask is (..., H, T, S).
+        look at the position of the column. With a `cache`, the T positions follow the cached ones.
+        There are S in all, and the mask is (..., H, T, S).
         """
         dropout_mask = self._dropout_mask(x) if self.training and self.dropout.p else None
         qkv = self.qkv(x)
@@ -101,10 +101,10 @@ class MultiHeadAttention(Module):
         return self.dropout(self.projection(y))
 
     def weights(self, x: Tensor) -> Tensor:
-        """How much each position looks at each other: (..., H, T, T), rows that sum to 1."""
+        """How much each position looks at each position: (..., H, T, T); each row sums to 1."""
         q, k, _ = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
-        each = Tensor(np.eye(x.shape[-2], dtype=x.dtype))  # as values: the mean is the weights
-        return F.attention(q, k, each, causal=self.causal, scale=self.scale)
+        one_hot = Tensor(np.eye(x.shape[-2], dtype=x.dtype))  # as values: their mean is the weights
+        return F.attention(q, k, one_hot, causal=self.causal, scale=self.scale)
 
     def _heads(self, x):
         """(..., T, C) to (..., H, T, D)."""
@@ -164,8 +164,8 @@ class FeedForward(Module):
 class Block(Module):
     """Attention, then feed-forward, each added to its input: (..., T, C) to (..., T, C).
 
-    With `norm_first` (GPT-2) the layers see a normalized input; without (Vaswani et al. 2017)
-    the sum is normalized.
+    With `norm_first` (GPT-2) the input of each layer is normalized; without it (Vaswani et al.
+    2017) the sum is.
     """
 
     def __init__(
@@ -205,10 +205,10 @@ class Block(Module):
 
 
 def checkpoint_activations(module: Module, x: Tensor, *options: Any) -> Tensor:
-    """module(x, *options), computed again in backward: nothing in it is kept but x.
+    """module(x, *options), of which only x is kept: backward computes the rest again.
 
-    It takes less memory and about a third more time. The gradients, of x and of the module's
-    parameters, are the same: dropout draws the same numbers again. Options, such as a mask, are
+    This takes less memory and about a third more time. The gradients of x and of the module's
+    parameters are the same: dropout draws the same numbers again. Options, such as a mask, are
     constants. Chen et al.: Training Deep Nets with Sublinear Memory Cost, arXiv:1604.06174.
     """
     if x.dtype.kind != "f" or any(type(o) is Tensor and o.requires_grad for o in options):
@@ -252,7 +252,7 @@ def _generators(module):
 
 @contextlib.contextmanager
 def _drawing_again(generators, states):
-    """Inside, generators draw what they drew from `states` on."""
+    """Inside the `with`, generators draw again what they drew when they had these states."""
     after = [rng.bit_generator.state for rng in generators]
     try:
         for rng, state in zip(generators, states, strict=True):
@@ -273,11 +273,11 @@ def share_batch(
 ) -> Tensor:
     """loss(ids, targets) of a batch (B, T), computed by several threads, each for some sequences.
 
-    `loss` is a mean over all targets but `ignore_index`, and its gradients are those of the
-    module's parameters. The batch is not shared, and the loss is called once, where it would not
-    pay (`threads_for` says so), after eval(), with dropout (all threads would draw from one
-    generator), or where weights are computed from other Tensors. Shared, it gives a gradient of
-    zeros to parameters that it does not depend on.
+    `loss` must be a mean over all targets except `ignore_index`; only the module's parameters get
+    gradients. One thread computes the whole batch if sharing would not pay (see `threads_for`),
+    after eval(), with dropout (all threads would draw from one generator), and if weights are
+    computed from other Tensors. If a batch is shared, parameters that the loss does not depend on
+    get a gradient of zeros.
     """
     ids, targets = np.asarray(ids), np.asarray(targets)
     parts, trained = _parts(module, ids.shape) if ids.shape == targets.shape else (1, ())
@@ -292,7 +292,7 @@ def share_batch(
 
 
 def _parts(module, shape):
-    """How many threads are to share a batch of that shape, and the parameters that are trained."""
+    """How many threads share a batch of this shape, and the parameters that are trained."""
     if in_task() or len(shape) != 2 or not module.training or threads_for(0, *shape) < 2:
         return 1, ()
     trained = _trained(module)

@@ -1,4 +1,4 @@
-"""A command line: flags from dataclasses and back, errors in one line, and Ctrl-C."""
+"""The command line: flags made from dataclasses, errors in one line, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROGRAM = "tinygpt.py"
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that refuses in one line, with exit code 2."""
+    """An ArgumentParser that prints an error in one line, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists all options)\n")
@@ -34,8 +34,8 @@ class Parser(argparse.ArgumentParser):
 def add_options(parser: argparse.ArgumentParser, cls: type, **defaults: Any) -> None:
     """A flag for each field of a dataclass made by nn.config.option: --block-size for block_size.
 
-    `defaults` are told in the help where a command has others. A flag that is left out is not
-    among the arguments, so that --seed may also stand before the command.
+    `defaults` are told in the help in place of those of the fields. A flag that is not given is
+    not among the arguments, so that it does not undo a --seed that stands before the command.
     """
     hints = get_type_hints(cls)
     for field in fields(cls):
@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type, **defaults: Any) -> 
             how = {"action": argparse.BooleanOptionalAction}
         elif choices(kind):
             how = {"choices": choices(kind)}
-        elif get_args(kind):  # of `float | None`
+        elif get_args(kind):  # `float | None`: float
             how["type"] = get_args(kind)[0]
         flag = "--" + field.name.replace("_", "-")
         parser.add_argument(flag, default=argparse.SUPPRESS, help=help, **how)
@@ -62,7 +62,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def select(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
-    """Those of the options that are fields of a dataclass."""
+    """The options that are fields of a dataclass."""
     names = {field.name for field in fields(cls)}
     return {name: value for name, value in options.items() if name in names}
 
@@ -71,9 +71,9 @@ def select(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
 
 
 def command_line(config: type, presets: Iterable[str]) -> Parser:
-    """All commands and their flags; `config` is the dataclass of the model's."""
+    """The parser of all commands and flags; `config` is the dataclass of the model's options."""
     main = Parser(prog=PROGRAM, description="With no command: the five-sentence example.")
-    seed = "for the same numbers every time (default: 0 for the example, 1337 for train)"
+    seed = "the same seed gives the same result (default: 0 for the example, 1337 for train)"
     main.add_argument("--seed", type=int, metavar="N", help=seed)
     commands = main.add_subparsers(dest="command", metavar="COMMAND")
     _add_train(commands.add_parser("train", help="train on a text, or go on with a run"), config,
@@ -82,7 +82,7 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
     add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
     add("file", metavar="FILE", help="a UTF-8 text, or a folder of them")
-    add("--window", type=int, metavar="N", help="tokens at once (default block_size)")
+    add("--window", type=int, metavar="N", help="tokens in a window (default block_size)")
     add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
         "window); with 1 every token has its full context")  # fmt: skip
 
@@ -92,20 +92,20 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
 
     add = commands.add_parser("explain", help="a picture of the attention").add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
-    add("text", metavar="TEXT", help="ten to thirty tokens")
+    add("text", metavar="TEXT", help="a text, best of ten to thirty tokens")
     add("--output", default="attention.png", metavar="FILE", help="a PNG (default attention.png)")
 
     generating = commands.add_parser("generate", help="continue a prompt")
     add = generating.add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
-    add("--prompt", metavar="TEXT", help="the text to continue (default: it asks, in a terminal; "
-        "elsewhere a token at random)")  # fmt: skip
-    add("--max-new-tokens", type=int, default=300, metavar="N", help="(default 300)")
+    add("--prompt", metavar="TEXT", help="the text to continue (default: asks in a terminal, "
+        "elsewhere begins with a random token)")  # fmt: skip
+    add("--max-new-tokens", type=int, default=300, metavar="N", help="at most N (default 300)")
     add_options(generating, Sampling, temperature=0.8)
     add("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
-    add("--num-samples", type=int, default=1, metavar="N", help="several texts (default 1)")
-    add("--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="for the same text every "
-        "time")  # fmt: skip
+    add("--num-samples", type=int, default=1, metavar="N", help="number of texts (default 1)")
+    add("--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="the same seed gives "
+        "the same text")  # fmt: skip
     return main
 
 
@@ -113,16 +113,16 @@ def _add_train(train, config, presets):
     add = train.add_argument
     add("files", nargs="*", metavar="FILE", help="UTF-8 texts, or folders of them; the last tenth "
         "is for validation")  # fmt: skip
-    add("--out-dir", required=True, metavar="RUN", help="the directory for all of the run")
-    add("--resume", action="store_true", help="go on with the run in --out-dir, to the same bits")
+    add("--out-dir", required=True, metavar="RUN", help="the directory of the run")
+    add("--resume", action="store_true", help="go on with the run in --out-dir")
     add("--procs", type=int, metavar="N", help="share each batch among N processes, one for each "
         "core (needs the extra mpi; default 1)")  # fmt: skip
     add("--init-from", metavar="DIR", help="train a model further: a RUN, or a GPT-2 folder")
-    add("--preset", choices=[*presets], help="sizes by name; other flags change them")
-    add("--tokenizer", choices=TOKENIZERS, help="(default char)")
+    add("--preset", choices=[*presets], help="a named set of options; flags change it")
+    add("--tokenizer", choices=TOKENIZERS, help="what a token is (default char)")
     add("--vocab-size", type=int, metavar="N", help="for bpe (default 5000) or word (default all)")
-    add("--tokens-dir", metavar="DIR", help="where the text goes as tokens, for several runs to "
-        "share (default RUN/tokens)")  # fmt: skip
+    add("--tokens-dir", metavar="DIR", help="directory for the text as tokens, which several "
+        "runs may share (default RUN/tokens)")  # fmt: skip
     add_options(train, config)
     add_options(train, TrainConfig)
 
@@ -158,9 +158,9 @@ def one_line_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """A list that Ctrl-C, or SIGTERM, puts its number into, so that an iteration is finished.
+    """A list that gets the number of SIGINT (Ctrl-C) or SIGTERM; the iteration can be finished.
 
-    The second Ctrl-C does what it does without this.
+    A second signal of the same kind acts as usual.
     """
     caught: list[int] = []
     before: dict[int, Any] = {}
@@ -168,7 +168,7 @@ def interrupts() -> Iterator[list[int]]:
     def catch(number, frame):
         caught.append(number)
         signal.signal(number, before[number])
-        print("\nstopping after this iteration; once more stops at once", file=sys.stderr)
+        print("\nstopping after this iteration; Ctrl-C again stops at once", file=sys.stderr)
 
     if threading.current_thread() is threading.main_thread():  # others may not ask for signals
         numbers = (signal.SIGINT, signal.SIGTERM)

@@ -1,7 +1,7 @@
 """What a model must have so that this package can train it, save it and generate from it.
 
-A program hands an `Architecture` to the package, which never imports the program. A second class
-of models comes in by a second Architecture, as in tests/test_contract.py.
+A program hands an `Architecture` to the package, which never imports the program. Another class
+of models needs another Architecture: tests/test_contract.py has one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Architecture", "LanguageModel"]
 class LanguageModel(Protocol):
     """An nn.Module that predicts the next token.
 
-    It is made by Model(config, rng): with weights drawn from rng, or, if that is None, with zeros,
-    which are then loaded. B sequences, T positions, V tokens. It may also have `decoder()` (see
-    nn.sampling.stream), an attribute `activation_checkpointing` that it reads in training, and
-    `attention_weights(ids)`, which `explain` draws.
+    Model(config, rng) makes it, with weights drawn from rng; if rng is None they are zeros, to be
+    loaded. The model may also have `decoder()` (see nn.sampling.stream), an attribute
+    `activation_checkpointing` that it reads in training, and `attention_weights(ids)`, which
+    `explain` draws. B sequences, T positions, V tokens.
     """
 
     config: Any  # a dataclass with at least vocab_size and block_size, the longest context
@@ -37,9 +37,9 @@ class LanguageModel(Protocol):
         ...
 
     def loss(self, ids: Any, targets: Any, ignore_index: int = ...) -> Tensor:
-        """The mean cross entropy of targets (B, T), in nats; those equal to ignore_index count not.
+        """The mean cross entropy of targets (B, T), in nats, except those equal to ignore_index.
 
-        Where no target counts, it is 0.
+        If no target is left, it is 0.
         """
         ...
 
@@ -61,17 +61,17 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True)
 class Architecture:
-    """A class of models, and what the package cannot know of it."""
+    """A class of models, and what this package must be told about it."""
 
     model: Callable[[Any, np.random.Generator | None], Any]  # a LanguageModel
     config: type  # its config, a dataclass; fields made by nn.config.option have flags
     save: Callable[..., None] = save_model  # (directory, model, tokenizer, notes)
-    load: Callable[[Path], Any] | None = None  # of the directory; nn.files.load_model if None
-    # How many numbers a token leaves for backward: (config, activation_checkpointing) to that.
+    load: Callable[[Path], Any] | None = None  # (directory); None: nn.files.load_model
+    # (config, activation_checkpointing) to the count of numbers kept for backward per token.
     kept: Callable[[Any, bool], float] = lambda config, checkpointing: 0.0
 
     def open(self, directory: Path) -> Any:
-        """The saved model of a directory, in evaluation."""
+        """The saved model of a directory, in evaluation mode."""
         if self.load is None:
             return load_model(directory, self.model, self.config)
         return self.load(directory)

@@ -1,4 +1,4 @@
-"""Who computes the gradient of a batch: parts, one after the other; threads; processes.
+"""Computes the gradients of a batch: in parts, by threads and by processes.
 
 Next to read: team.py, for the processes.
 """
@@ -23,6 +23,7 @@ from .team import Team
 
 __all__ = ["Crew", "accumulate_gradients", "rows_at_once", "split_batch"]
 
+
 def rows_at_once(B: int, T: int) -> int:
     """How many of B sequences of T tokens to compute at a time: about 1000 tokens.
 
@@ -38,8 +39,8 @@ def split_batch(
     """Parts (ids, targets, weight) of a batch (B, T), of `rows` sequences each.
 
     The weight of a part is its share of the targets that count: the sum of weight * loss is the
-    loss of the batch. 0 rows are as many as `rows_at_once` says. With `size` above 1 these are
-    the parts of number `rank` of so many, which have equally many sequences, or one more.
+    loss of the batch. If rows is 0, `rows_at_once` decides. With `size` above 1, the batch is first
+    divided as equally as possible among `size` ranks; the parts are those of `rank`.
     """
     begin, end = len(ids) * rank // size, len(ids) * (rank + 1) // size
     rows = rows or rows_at_once(max(1, end - begin), ids.shape[1])
@@ -56,7 +57,7 @@ def accumulate_gradients(
 ) -> float:  # fmt: skip
     """Forward and backward on the parts that split_batch gives; returns the loss.
 
-    The gradients add up to that of the mean over the whole batch.
+    The gradients add up to the gradient of the mean over the whole batch.
     """
     total = 0.0
     for part, its_targets, weight in split_batch(ids, targets, rows, ignore_index, rank, size):
@@ -69,9 +70,9 @@ def accumulate_gradients(
 class Crew:
     """The threads of this process, and the processes of a team, that compute a batch together.
 
-    Threads work on copies of the model that have its weights as the same arrays (whatever else a
-    model keeps, each copy has for itself). `vectors` hold all that is trained; `rng_of(thread)`
-    gives the random numbers of a thread for this iteration.
+    Threads work on copies of the model, which share the arrays of the weights and nothing else.
+    `vectors` hold all that is trained; `rng_of(thread)` gives the generator of a thread for this
+    iteration.
     """
 
     def __init__(
@@ -82,14 +83,14 @@ class Crew:
         self.team, self.stopped = Team(), False  # stopped: by a signal to another process
         self._parameters, self._arrays = parameters, [p.data for p in parameters]
         self._workers = [_Worker(model)]  # one for each thread; the first has the model itself
-        self._copies = True  # whether the model can be copied
+        self._can_copy = True  # whether the model can be copied
 
     def draw_from(self, rng: np.random.Generator) -> None:
         """Let dropout in this thread draw from rng."""
         self._workers[0].draw_from(rng)
 
     def _begin_iteration(self):
-        """Training mode, and new random numbers for all but the first thread of the first rank."""
+        """Set training mode, and new generators except in the first thread of rank 0."""
         for thread, worker in enumerate(self._workers):
             if thread or self.team.rank:
                 worker.draw_from(self.rng_of(thread))
@@ -99,7 +100,7 @@ class Crew:
     def gradients(
         self, ids: np.ndarray, targets: np.ndarray, ignore_index: int, begin: bool
     ) -> float:
-        """Set the gradients of the loss of a batch; returns the loss. `begin`: of an iteration."""
+        """Set the gradients of the loss of a batch; returns it. `begin` begins an iteration."""
         if begin:
             self._begin_iteration()
         self._check_arrays()
@@ -127,8 +128,8 @@ class Crew:
         return float(sums[0])
 
     def clip(self, max_norm: float) -> float:
-        """Scale the gradients so that their norm is at most max_norm; returns it as it was."""
-        with np.errstate(all="ignore"):  # what is not finite, the caller sees
+        """Scale the gradients so that their norm is at most max_norm; returns the norm before."""
+        with np.errstate(all="ignore"):  # the caller sees what is not finite
             return clip_grad_norm(self.vectors, max_norm)
 
     @no_grad()
@@ -145,22 +146,22 @@ class Crew:
         return total.item() / len(batches)
 
     def checksums(self) -> list[int] | None:
-        """A checksum of the weights of each process, in the first of them."""
+        """On rank 0: a checksum of the weights of each process."""
         crc = 0
         for vector in self.vectors:
             crc = zlib.crc32(np.asarray(vector.data, order="C").data, crc)
         return self.team.gather(crc)
 
     def _workers_for(self, ids):
-        """The workers that are to share a batch, and how many sequences each takes at a time."""
+        """The workers that share a batch, and how many sequences each computes at a time."""
         rows_of_rank, T = -(-len(ids) // self.team.size), ids.shape[1]
         parameters = sum(v.size for v in self.vectors)
-        threads = threads_for(parameters, rows_of_rank, T) if self._copies else 1
+        threads = threads_for(parameters, rows_of_rank, T) if self._can_copy else 1
         while len(self._workers) < threads:
             try:
                 self._workers.append(_Worker(_copied(self.model)))
             except TypeError:  # it holds what cannot be copied, such as an open file
-                self._copies, threads = False, 1
+                self._can_copy, threads = False, 1
                 break
             self._workers[-1].draw_from(self.rng_of(len(self._workers) - 1))
         for worker in self._workers:
@@ -186,7 +187,7 @@ class _Worker:
         self._dropouts = [m for m in model.modules() if isinstance(m, Dropout)]
 
     def draw_from(self, rng):
-        """Let dropout draw from rng: a model that was loaded has no random numbers of its own."""
+        """Let dropout draw from rng: a model that was loaded has no generator of its own."""
         for dropout in self._dropouts:
             dropout.rng = rng
 

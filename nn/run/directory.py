@@ -1,4 +1,4 @@
-"""A run: a training and its directory, in which it can be stopped at any moment.
+"""A run: a training and its directory, from which it can go on after a stop at any moment.
 
 `open_run` starts a run or goes on with one; `Run` saves it, evaluates it and says how it went.
 Next to read: training.py.
@@ -45,7 +45,7 @@ _CHANGEABLE = {"max_iters", "patience", "save_seconds", "activation_checkpointin
 
 @dataclass
 class RunRequest:
-    """What a command line asks of a run; None and {} are what it leaves open."""
+    """What a command line asks for; None and {} where it says nothing."""
 
     directory: Path
     files: list[str] = field(default_factory=list)
@@ -69,9 +69,9 @@ class RunRequest:
 class Run:
     """A training and its directory.
 
-    state.safetensors has all to go on with, model.safetensors the best model by validation, with
-    config.json and the tokenizer; settings.json what it was started with; metrics.jsonl and
-    training_loss.png how it goes.
+    state.safetensors has all that is needed to go on. model.safetensors, config.json and the
+    tokenizer are the best model by validation loss. settings.json says how the run was started.
+    metrics.jsonl and training_loss.png show how it goes.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Run:
     ):  # fmt: skip
         self.directory, self.training, self.tokenizer = directory, training, tokenizer
         self.settings, self.architecture = settings, architecture
-        self._saved, self._draw_at = time.monotonic(), 0.0
+        self._saved_at, self._draw_after = time.monotonic(), 0.0
         self.tokens, self.validation = split_tokens(tokens)
         self.context = training.model.config.block_size
         if len(self.validation) <= self.context:
@@ -93,7 +93,7 @@ class Run:
         self.metrics = Metrics(directory / "metrics.jsonl", training.iteration)
 
     def evaluation_is_due(self) -> bool:
-        """Whether this iteration, or the last one, is to be evaluated and was not yet."""
+        """Whether to evaluate now: every eval_interval iterations and at the end, once each."""
         i, c = self.training.iteration, self.training.config
         due = i % c.eval_interval == 0 or i >= c.max_iters
         return bool(i) and due and all(i != before for before, _ in self.training.evaluations)
@@ -103,13 +103,13 @@ class Run:
         return random_batch(self.tokens, self.context, self.training.config.batch_size, rng)
 
     def record(self, **figures: float) -> None:
-        """Note the figures of an iteration; save if the last time was long ago."""
+        """Note the figures of this iteration; save if the last save was save_seconds ago."""
         self.metrics.add(self.training.iteration, **figures)
-        if time.monotonic() - self._saved >= self.training.config.save_seconds:
+        if time.monotonic() - self._saved_at >= self.training.config.save_seconds:
             self.save()
 
     def save(self) -> None:
-        """Write all that is needed to go on, if it is sound: if a next step could be taken."""
+        """Write all that is needed to go on; ValueError if a next step could not be taken."""
         few = self.validation[: min(64, self.context) + 1][None]
         loss = self.training.backward(few[:, :-1], few[:, 1:])
         self.training.check(loss, self.training.clip())
@@ -118,12 +118,12 @@ class Run:
         arrays, header = self.training.state()
         header["settings"] = json.dumps(self.settings)
         save_arrays(self.directory / "state.safetensors", arrays, header)
-        self._saved = time.monotonic()
+        self._saved_at = time.monotonic()
 
     def evaluate(self, progress: Progress) -> float:
-        """The validation loss, on the same batches each time; the best model is kept."""
+        """The validation loss, on the same batches each time; saves the model if it is the best."""
         training, c = self.training, self.training.config
-        rng = np.random.default_rng((c.seed, 0, 1))  # not the numbers of an iteration
+        rng = np.random.default_rng((c.seed, 0, 1))  # other numbers than in any iteration
         batches = [
             random_batch(self.validation, self.context, c.batch_size, rng)
             for _ in range(c.eval_iters)
@@ -154,16 +154,16 @@ class Run:
         return False
 
     def plot(self, now: bool = True) -> None:
-        """Draw the losses; unless `now`, at most a twentieth of the time is spent on it."""
+        """Draw the losses; unless `now`, spend at most a twentieth of the time on it."""
         started = time.monotonic()
-        if started < self._draw_at and not now:
+        if started < self._draw_after and not now:
             return
         metrics = read_metrics(self.directory / "metrics.jsonl")
         plot_losses(self.directory / "training_loss.png", {str(self.directory): metrics})
-        self._draw_at = time.monotonic() + 20 * (time.monotonic() - started)
+        self._draw_after = time.monotonic() + 20 * (time.monotonic() - started)
 
     def plan(self, procs: int) -> str:
-        """What is ahead, in words: tokens, parameters, memory, iterations."""
+        """What the run will do, in words: tokens, parameters, memory, iterations."""
         training, config = self.training, self.training.model.config
         needed = memory_needed(self.architecture, config, training.config, procs) / 1e6
         each = f" in each of {procs} processes" if procs > 1 else ""
@@ -176,7 +176,7 @@ class Run:
         )
 
     def report(self) -> str:
-        """What came out, in words; KeyboardInterrupt saying how to go on if it was stopped."""
+        """The result, in words. Raises KeyboardInterrupt saying how to go on if it was stopped."""
         training, c = self.training, self.training.config
         if not training.finished or not training.best:
             raise KeyboardInterrupt(
@@ -200,7 +200,7 @@ class Run:
 
 
 def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any, Tokenizer]:
-    """The model and tokenizer of a run or another folder. Raises ValueError if there is none."""
+    """The model and tokenizer of a run or another folder; ValueError if there is none."""
     directory = Path(directory)
     if not (directory / "config.json").is_file():
         raise ValueError(
@@ -221,15 +221,15 @@ def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any,
 
 @contextlib.contextmanager
 def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Iterator[Run]:
-    """A new run, or with `resume` the one in the directory, which is locked meanwhile.
+    """A new run, or with `resume` the one in the directory, which is locked until the `with` ends.
 
-    Raises ValueError, before anything is written, if the request cannot be met.
+    Raises ValueError if the request cannot be met, before anything is written where possible.
     """
     directory, state = request.directory, request.directory / "state.safetensors"
     files = text_files(request.files) if request.files else []
     if request.resume and state.exists():
         with locked(directory):
-            run = _resumed(request, architecture, files)
+            run = _resumed_run(request, architecture, files)
             _lead(run.training, team)
             yield run
         return
@@ -244,9 +244,9 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
             f"there is a run in {directory} already: go on with it by --resume, or choose another "
             "--out-dir"
         )
-    base = _base(request, architecture) if request.init_from else (None, None)
+    base = _base_model(request, architecture) if request.init_from else (None, None)
     config = TrainConfig(**request.training)
-    architecture.config(**{**request.model, "vocab_size": 1})  # tells what is wrong
+    architecture.config(**{**request.model, "vocab_size": 1})  # raises if a field is wrong
     check_procs(config, team)
     text: dict[str, Any] = {
         "text": text_digest(files, byte_progress), "kind": request.tokenizer or "char",
@@ -255,12 +255,12 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
     if base[1]:
         text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
     with locked(directory):
-        run = _started(request, architecture, team, files, text, config, *base)
+        run = _new_run(request, architecture, team, files, text, config, *base)
         _lead(run.training, team)
         yield run
 
 
-def _base(request, architecture):
+def _base_model(request, architecture):
     """The model and the tokenizer of --init-from, to be trained further."""
     model, tokenizer = load_folder(request.init_from, architecture)
     asked = {**request.model, "tokenizer": request.tokenizer, "vocab_size": request.vocab_size}
@@ -270,12 +270,12 @@ def _base(request, architecture):
                 f"the model in {request.init_from} has {name} {value} and cannot be trained "
                 f"further with {asked[name]}: leave the flag, or the --preset, out"
             )
-    if not {"optimizer", "learning_rate"} & request.training.keys():
-        request.training |= {"optimizer": "adamw", "learning_rate": 1e-4}  # small steps from there
+    if not {"optimizer", "learning_rate"} & request.training.keys():  # small steps keep what it knows
+        request.training |= {"optimizer": "adamw", "learning_rate": 1e-4}
     return model, tokenizer
 
 
-def _started(request, architecture, team, files, text, config, base, tokenizer):
+def _new_run(request, architecture, team, files, text, config, base, tokenizer):
     """A new Run: the text tokenized, the model made."""
     directory = request.directory
     tokens_dir = request.tokens_dir and str(Path(request.tokens_dir).resolve())
@@ -293,7 +293,7 @@ def _started(request, architecture, team, files, text, config, base, tokenizer):
         "versions": {"python": sys.version.split()[0], "numpy": np.__version__},
         "files": [str(path.resolve()) for path in files],
         "text": text,
-        "tokens_dir": tokens_dir,  # None: in the run, wherever that is moved
+        "tokens_dir": tokens_dir,  # None: in the run, even after that is moved
         "init_from": request.init_from and str(Path(request.init_from).resolve()),
         "model": asdict(model_config),
         "training": asdict(config),
@@ -308,15 +308,15 @@ def _started(request, architecture, team, files, text, config, base, tokenizer):
     return run
 
 
-def _resumed(request, architecture, files):
-    """The Run of a directory as it was saved last."""
+def _resumed_run(request, architecture, files):
+    """The Run in a directory, as it was when it was last saved."""
     directory = request.directory
     arrays, header = load_arrays(directory / "state.safetensors", sealed=True)
     if "settings" not in header or "done" not in header:
         raise ValueError(f"{directory / 'state.safetensors'} is not the state of a run")
     settings = json.loads(header["settings"])
     _check_unchanged(request, settings)
-    _compare_shown(directory / "settings.json", settings)
+    _warn_if_changed(directory / "settings.json", settings)
     changed = {k: v for k, v in request.training.items() if k in _CHANGEABLE}
     before = dict(settings["training"])
     settings["training"] |= changed
@@ -338,7 +338,7 @@ def _resumed(request, architecture, files):
 
 
 def _check_unchanged(request, settings):
-    """A flag beside --resume may only repeat what the run was started with."""
+    """Raise ValueError if a flag beside --resume is not what the run was started with."""
     before = {**settings["training"], **settings["model"]}
     before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
     before |= {"vocab_size": settings["text"]["vocab_size"], "init_from": settings["init_from"]}
@@ -350,15 +350,15 @@ def _check_unchanged(request, settings):
             )
 
 
-def _compare_shown(shown, settings):
-    """Say so if settings.json is not what the state says; it is written anew."""
+def _warn_if_changed(path, settings):
+    """Print a warning if settings.json is not what the state says: it will be overwritten."""
     with contextlib.suppress(ValueError):
-        if read_json(shown) != settings:
-            print(f"{shown} is not what the run began with, and is written anew", file=sys.stderr)
+        if read_json(path) != settings:
+            print(f"{path} is not what the run began with, and is written anew", file=sys.stderr)
 
 
 def _check_best(directory, architecture, training, settings):
-    """Say at the start, and not at the end, if the best model is damaged or of another run."""
+    """Raise ValueError now, not at the end, if the best model is damaged or of another run."""
     best = directory / "model.safetensors"
     if training.evaluations and best.exists():
         load_folder(directory, architecture)
@@ -385,7 +385,7 @@ def _resumed_tokens(directory, settings):
 
 
 def _tokens_at(directory, tokens_dir, text):
-    """Where the tokens of a text are: in the run, or in a shared directory, each text apart."""
+    """Where the tokens of a text are: in the run, or in a folder of a shared directory."""
     if tokens_dir is None:
         return directory / "tokens"
     key = zlib.crc32(json.dumps(text, sort_keys=True).encode())
@@ -393,7 +393,7 @@ def _tokens_at(directory, tokens_dir, text):
 
 
 def _identity(settings):
-    """A checksum of what decides about the weights of a run, for the notes in its model."""
+    """A checksum of the settings that the weights depend on; model.safetensors notes it."""
     training = {k: v for k, v in settings["training"].items() if k not in _CHANGEABLE}
     decisive = [settings[name] for name in ("text", "model", "init_from")]
     return f"{zlib.crc32(json.dumps([*decisive, training], sort_keys=True).encode()):08x}"
@@ -403,19 +403,19 @@ def _identity(settings):
 
 
 def _lead(training, team):
-    """In the process of rank 0: let the others train this model, too."""
+    """On rank 0: let the other processes train this model, too."""
     check_procs(training.config, team)
     team.send((training.model.config, training.config))
     training.lead(team)
 
 
 def follow(team: Team, architecture: Architecture) -> None:
-    """In the other processes: train what rank 0 trains, if it trains."""
+    """On the other ranks: train the model that rank 0 trains, if it trains one."""
     if configs := team.receive():
         model, config = configs
         Training(architecture.model(model, None), config).follow(team)
 
 
 def _procs_flag(team):
-    """The flag that starts as many processes."""
+    """The flag with which as many processes start again; nothing for one process."""
     return ["--procs", str(team.size)] if team.size > 1 else []

@@ -21,7 +21,7 @@ __all__ = ["describe_loss", "evaluate_text", "mean_loss"]
 def evaluate_text(
     model: Any, tokenizer: Tokenizer, path: str, window: int | None, stride: int | None
 ) -> str:
-    """The loss of a model on a text, a file or a folder of them, in words; see mean_loss."""
+    """The loss of a model on a text file, or a folder of them, in words; see mean_loss."""
     window = model.config.block_size if window is None else window
     stride = window if stride is None else stride
     pieces, size = [], 0
@@ -32,18 +32,18 @@ def evaluate_text(
     tokens = np.concatenate(pieces)
     with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
         loss = mean_loss(model, tokens, stride, window, advance=progress.update)
-    size -= len(tokenizer.decode(tokens[:1]).encode())  # nothing predicts the first
+    size -= len(tokenizer.decode(tokens[:1]).encode())  # the first token is not predicted
     text = f"{path}: loss {describe_loss(loss, len(tokens) - 1, size, window, stride)}"
     if tokenizer.kind == "word" and (unknown := int((tokens == UNK).sum())):
         text += (
-            f"\n{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: not to "
-            "be compared with other tokenizers"
+            f"\n{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: do "
+            "not compare this with the loss of other tokenizers"
         )
     return text
 
 
 def describe_loss(loss: float, scored: int, size: int, window: int, stride: int) -> str:
-    """A loss (nats per token) in all its forms, with what they depend on; `size` in bytes."""
+    """A loss (nats per token) in all its forms, in words; `size` is that of the text in bytes."""
     bits = loss * scored / math.log(2) / max(1, size)
     return (
         f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
@@ -60,11 +60,11 @@ def mean_loss(
     batch_size: int | None = None,
     advance: Callable[[int], object] = lambda scored: None,
 ) -> float:
-    """Nats per token over a whole text: of every token but the first, each scored once.
+    """The mean loss of a whole text in nats per token: each but the first is scored once.
 
-    Windows of `window` tokens (block_size if None) begin `stride` (window if None) apart, and
-    each scores the tokens that none before it has: with stride 1 every token has its full
-    context, with stride `window` the first of a window has none but itself.
+    Windows of `window` tokens (None: block_size) begin `stride` tokens apart (None: `window`). Each
+    scores the tokens that no earlier window has scored. With stride 1 every token has its full
+    context; with stride `window` the first token that a window scores is predicted from one token.
     """
     window = model.config.block_size if window is None else window
     stride = window if stride is None else stride
@@ -83,7 +83,7 @@ def mean_loss(
     begins = np.arange(0, n - window + stride, stride)
     for i in range(0, len(begins), batch_size):
         at = begins[i : i + batch_size, None] + np.arange(window + 1)
-        windows = tokens[np.minimum(at, n)]  # the last may reach beyond the end
+        windows = tokens[np.minimum(at, n)]  # the last window may reach beyond the end
         targets = np.where(at <= n, windows, IGNORE_INDEX)[:, 1:]
         targets[at[:, 0] > 0, : window - stride] = IGNORE_INDEX  # scored before
         count = int((targets != IGNORE_INDEX).sum())

@@ -1,4 +1,4 @@
-"""A look inside a model: where each head looks, and what each position expects next."""
+"""A look inside a model: where each head looks, and which tokens it expects next."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .tokenizers import Tokenizer
 
 __all__ = ["explain", "plot_attention"]
 
-_SHOWN = 5  # of the likeliest next tokens
-# Fonts with Hangul and other scripts, for tokens that the default has no letters for.
+_SHOWN = 5  # how many of the likeliest next tokens are drawn
+# Fonts with Hangul and other scripts, for letters that the default font lacks.
 _FONTS = ["Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "AppleGothic"]
 
 
 @no_grad()
 def explain(model: Any, tokenizer: Tokenizer, text: str, path: Path) -> str:
-    """Draw where each head of a model looks in a text, and what it expects next; says so in words.
+    """Draw where each head looks in a text, and what the model expects next; returns a summary.
 
     `model` has attention_weights(ids), as tinygpt.TinyGPT has.
     """
@@ -46,7 +46,7 @@ def explain(model: Any, tokenizer: Tokenizer, text: str, path: Path) -> str:
 def plot_attention(
     path: Path, tokens: Sequence[str], weights: np.ndarray, expected: Sequence[Sequence[tuple]]
 ) -> None:
-    """A PNG of attention weights (L, H, T, T) between T tokens, and what comes after each.
+    """Draw attention weights (L, H, T, T) between T tokens, and what comes after each, as a PNG.
 
     `expected` has the likeliest next tokens of each position, as pairs (token, probability).
     """
@@ -58,7 +58,7 @@ def plot_attention(
     known = {font.name for font in fontManager.ttflist}
     fonts = ["DejaVu Sans", *(name for name in _FONTS if name in known)]
     with matplotlib.rc_context({"font.family": fonts}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn instead
         L, H, T, _ = weights.shape
         labels = [_label(token) for token in tokens]
         width = max(1.6 * H, 0.12 * T * H, 0.55 * T) + 1  # inches
@@ -102,7 +102,7 @@ def _draw_expected(figure, labels, expected):
 
 
 def _label(token):
-    """A token as it can be seen: its spaces and line ends, and not as a formula."""
+    """A token as a short label: its spaces and line ends are visible, and "$" is no formula."""
     seen = token.replace(" ", "\u2423").replace("\n", "\\n").replace("\t", "\\t")
     seen = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in seen)
     return (seen if len(seen) <= 12 else f"{seen[:11]}\u2026").replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What one sees of a training: a progress line, metrics in a file, and the loss as a picture."""
+"""What you see of a training: a progress line, metrics in a file, and the loss as a picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 # ---------------------------------------------------------------- on the screen
 
-_QUIET = 10.0  # seconds between two lines where there is no terminal to rewrite a line of
+_QUIET = 10.0  # seconds between two lines where there is no terminal
 
 
 class Progress:
@@ -39,7 +39,7 @@ class Progress:
         )  # fmt: skip
         self._size = tqdm.format_sizeof if unit == "B" else "{:,}".format
         self._job, self._total, self._first, self._done = job, total, done, done
-        self._started = self._told = time.monotonic()
+        self._started = self._line_at = time.monotonic()
 
     def update(self, n: int = 1, /, **figures: str) -> None:
         """Count n more, and show figures such as loss="1.234"."""
@@ -49,8 +49,8 @@ class Progress:
             self._bar.update(n)
             return
         now = time.monotonic()
-        if now - self._told >= _QUIET or (self._done >= self._total and now > self._started + 1):
-            self._told = now
+        if now - self._line_at >= _QUIET or (self._done >= self._total and now > self._started + 1):
+            self._line_at = now
             left = (now - self._started) * (self._total - self._done)
             left = self._format(left / max(1, self._done - self._first))
             shown = ", ".join([*(f"{k} {v}" for k, v in figures.items()), f"{left} left"])
@@ -72,13 +72,13 @@ class Progress:
 
 @contextlib.contextmanager
 def byte_progress(job: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress line for a job of `total` bytes, as `tokenize` takes it."""
+    """A progress line for a job of `total` bytes, in the form that `tokenize` takes."""
     with Progress(total, job=job, unit="B") as progress:
         yield progress.update
 
 
 def duration(seconds: float) -> str:
-    """A time to wait, in the unit that suits it."""
+    """A time in words, such as "3 hours" or "90 s"."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -89,10 +89,10 @@ def duration(seconds: float) -> str:
 
 
 class Metrics:
-    """metrics.jsonl: one object a step, each with its "iteration"."""
+    """metrics.jsonl: one JSON object for each iteration, with its number as "iteration"."""
 
     def __init__(self, path: Path, iteration: int = 0):
-        """Go on after an iteration: the lines of later ones are removed."""
+        """Go on after `iteration`: the lines of later iterations are removed."""
         kept = read_metrics(path) if path.exists() else []
         lines = [_line(m) for m in kept if m["iteration"] <= iteration]
         write_atomically(path, lambda name: Path(name).write_bytes(b"".join(lines)))
@@ -100,7 +100,7 @@ class Metrics:
         self._offset = sum(map(len, lines[:-1]))  # where the last line begins
 
     def add(self, iteration: int, **figures: float) -> None:
-        """Figures of an iteration: a new object, or more of the last one."""
+        """Add figures of an iteration: to the last object if it has this number, or a new one."""
         if iteration != self._last.get("iteration"):
             self._offset += len(_line(self._last)) if self._last else 0
             self._last = {"iteration": iteration}
@@ -108,7 +108,7 @@ class Metrics:
         with open(self.path, "r+b") as file:
             file.seek(self._offset)
             file.write(_line(self._last))
-            file.truncate()  # it can be shorter than what it replaces
+            file.truncate()  # the new line can be shorter than the old one
 
     def sync(self) -> None:
         """Force what was added to the disk."""
@@ -123,7 +123,7 @@ def _line(figures):
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The objects of a metrics file. Raises ValueError naming a line that is not one.
 
-    A last line without its end was being written when its process died, and is left out.
+    A last line without a line end is left out: the process died while writing it.
     """
     try:
         data = path.read_bytes()
@@ -147,10 +147,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -> None:
-    """The losses of trainings ({name: metrics}) as a PNG: all of one, or several compared.
+    """Draw the losses of one run, or of several to compare, {name: metrics}, as a PNG.
 
-    Of one: the loss of each batch, its running mean, and the validation loss. Of several: the
-    running mean, thin, and the validation loss, of each.
+    For one run: the loss of each batch, its running mean, and the validation loss. For several: the
+    running mean, as a thin line, and the validation loss of each.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -159,8 +159,8 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
     axes = figure.subplots()
     last, low, high = 1, [], []
     for number, (name, metrics) in enumerate(runs.items()):
-        name = name.replace("$", r"\$")  # no formula
-        name = f" {name}" if name.startswith("_") else name  # which would hide it
+        name = name.replace("$", r"\$")  # or it begins a formula
+        name = f" {name}" if name.startswith("_") else name  # or "_" would hide it
         x, y = _series(metrics, "loss")
         middle, mean, width = _running_mean(x, y)
         if len(runs) == 1:
@@ -188,7 +188,7 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
 
 
 def compare_runs(directories: Sequence[str], path: Path) -> str:
-    """Draw the losses of several runs into one PNG; says so. ValueError for runs without any."""
+    """Draw the losses of runs into one PNG, and say so in words; ValueError if a run has none."""
     runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
     if empty := [name for name, metrics in runs.items() if not metrics]:
         raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")

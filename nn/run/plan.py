@@ -1,4 +1,4 @@
-"""What a training will need, told before it begins: memory, and time."""
+"""How much memory and time a training will need, told before it begins."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ __all__ = ["check_memory", "check_procs", "expected_seconds", "machine_memory", 
 def memory_needed(
     architecture: Architecture, config: Any, training: TrainConfig, procs: int = 1
 ) -> float:
-    """About how many bytes each process takes, by what was measured at several sizes.
+    """About how many bytes each process needs, as measured at several sizes.
 
-    Of a model class that does not say what it keeps for backward, it is the memory of the weights.
+    For a class of models that does not say what it keeps for backward, only weights, moments and
+    gradients count.
     """
     parameters = parameter_count(architecture, config)
     per_token = architecture.kept(config, training.activation_checkpointing)
@@ -36,7 +37,7 @@ def memory_needed(
 
 
 def parameter_count(architecture: Architecture, config: Any) -> int:
-    """How many parameters a model has that is not made yet; its zeros take no memory."""
+    """How many parameters a model of this config has; its weights take no memory here."""
     try:
         return sum(p.size for p in architecture.model(config, None).parameters())
     except (MemoryError, ValueError) as error:
@@ -88,7 +89,7 @@ def machine_memory() -> float:
 
 
 def expected_seconds(training: Training, ids: np.ndarray, targets: np.ndarray) -> float:
-    """How long the iterations left will take, by one trial on a part of a batch (B, T)."""
+    """How long the iterations left will take, measured on a part of one batch (B, T)."""
     c, procs = training.config, training.team.size
     rows = min(c.batch_size, procs * _rows(training.model.config, c, procs))
     for _ in range(2):  # the first is slower

@@ -5,8 +5,8 @@ writes. When all processes have something to do, it sends a request by `Team.tog
 follow: they wait for a request, do the same on their part of the batch, and wait again. They need
 no files. The requests are methods of Training, in training.py.
 
-If rank 0 fails between two requests, the others end quietly. If one fails during a request, the
-others would wait for its numbers for ever: then MPI ends all of them.
+If rank 0 fails between two requests, the others end quietly. If a process fails during a request,
+the others would wait for its numbers for ever, so MPI ends all of them.
 
 mpi4py, the extra `mpi`, is imported only where a launcher such as mpiexec started the process.
 """
@@ -32,19 +32,19 @@ import numpy as np
 
 __all__ = ["Team", "launch", "without_procs", "world"]
 
-_FIRST = 1 << 14  # bytes of a message that go at once, with its length in front
+_FIRST = 1 << 14  # bytes of the first part of a message, which begins with its length
 
 
 class Team:
-    """The processes of a communicator of mpi4py's: `size` of them, of which this is number `rank`.
+    """The processes of an mpi4py communicator: `size` of them, of which this is number `rank`.
 
-    `here` of them run on this machine. Without a communicator it is this process alone, and no
-    method moves any numbers. As a context it ends all of its processes when one fails.
+    `here` of them run on this machine. Without a communicator the team is this process alone, and
+    its methods send nothing. `with team:` ends all processes of the team when one fails.
     """
 
     def __init__(self, comm: Any = None):
         self.rank, self.size, self.here = 0, 1, 1
-        self.caught: list[int] = []  # signals to this process, which rank 0 is told of
+        self.caught: list[int] = []  # signals that this process got; rank 0 is told how many
         self._comm, self._busy = comm, False  # busy: the others may be waiting for numbers
         if comm:
             from mpi4py import MPI
@@ -53,7 +53,7 @@ class Team:
             self.here = comm.Split_type(MPI.COMM_TYPE_SHARED).size
 
     def together(self, training: Any, method: str, *arguments: Any) -> Any:
-        """On rank 0: call a method of its Training, and let the others call it of theirs."""
+        """On rank 0: call a method of `training`; the others call the same method of theirs."""
         self._busy = True
         self.send((method, arguments))
         result = attrgetter(method)(training)(*arguments)
@@ -77,8 +77,8 @@ class Team:
     def receive(self) -> Any:
         """On the other ranks: the next message of rank 0; None when it is done.
 
-        MPI waits by asking without a pause, which takes all of a core. Here a process sleeps
-        between two questions, after the first moment for a tenth of the time that it has waited.
+        MPI waits by asking again and again, which takes a whole core. After 2 ms this process
+        sleeps between two questions, for a tenth of the time that it has waited, 0.1 s at most.
         """
         first = np.empty(_FIRST, np.uint8)
         ready, started = self._comm.Ibcast(first), time.monotonic()
@@ -92,24 +92,24 @@ class Team:
         return pickle.loads(first[8 : 8 + size].tobytes() + rest.tobytes())
 
     def sum(self, array: np.ndarray) -> None:
-        """Put the sum of the arrays of all ranks into each of them."""
+        """Replace the array of each rank by the sum of the arrays of all ranks."""
         if self.size > 1:
             with _in_order(array) as numbers:
                 self._comm.Allreduce(self._mpi.IN_PLACE, numbers)
 
     def copy(self, array: np.ndarray, root: int = 0) -> None:
-        """Put the array of rank `root` into those of the others."""
+        """Copy the array of rank `root` into the arrays of the other ranks."""
         if self.size > 1:
             with _in_order(array) as numbers:
                 self._comm.Bcast(numbers, root)
 
     def exchange(self, arrays: Iterable[np.ndarray]) -> None:
-        """Copy the first from rank 0, the second from rank 1, and so on, around."""
+        """Copy array number i from rank i % size to all other ranks."""
         for number, array in enumerate(arrays):
             self.copy(array, number % self.size)
 
     def gather(self, value: Any) -> list[Any] | None:
-        """The values of all ranks, on rank 0."""
+        """On rank 0: the values of all ranks. On the others: None."""
         return self._comm.gather(value) if self.size > 1 else [value]
 
     def __enter__(self) -> Team:
@@ -126,23 +126,23 @@ class Team:
             self._abort(error)
         if not self.rank:
             self.send(None)
-        self._mpi.Finalize()  # else `python -m mpi4py` takes exit code 2 for a crash
+        self._mpi.Finalize()  # or `python -m mpi4py` takes exit code 2 for a crash
 
     def _abort(self, error):
-        """End all processes, after the error of this one is printed."""
+        """Print the error of this process, then end all processes."""
         try:
             if not isinstance(error, SystemExit):
                 traceback.print_exception(error)
             sys.stdout.flush()
             sys.stderr.flush()
-            time.sleep(1)  # mpiexec needs it to pass the text on before it ends all
+            time.sleep(1)  # mpiexec needs time to pass the text on before it ends all
         finally:  # whatever happens: otherwise the others wait for ever
             self._comm.Abort(getattr(error, "code", None) or 1)
 
 
 @contextlib.contextmanager
 def _in_order(array):
-    """An array in C order, as MPI needs it; changes of it are copied back."""
+    """The array in C order, as MPI needs it; afterwards changes are copied back."""
     numbers = np.asarray(array, order="C")
     yield numbers
     if numbers is not array:
@@ -151,23 +151,23 @@ def _in_order(array):
 
 # ---------------------------------------------------------------- starting
 
-# What launchers tell the processes they start: MPICH's and Intel's, Open MPI's, Slurm's.
+# Variables that launchers set for their processes: MPICH and Intel, Open MPI, Slurm or PMIx.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _INSTALL = 'pip install -e ".[mpi]" brings both'
 
 
-def _told(names):
+def _from_launcher(names):
     return max(int(os.environ.get(name, 0)) for name in names)
 
 
 def world() -> Team:
-    """The processes that a launcher, such as mpiexec, started with this one, or this one alone.
+    """The processes that a launcher, such as mpiexec, started; without one, this process alone.
 
-    Raises ValueError if they cannot work together, in the first of them: the others exit with 2.
+    If they cannot work together, the first of them raises ValueError and the others exit with 2.
     """
-    size = _told(_SIZES)
+    size = _from_launcher(_SIZES)
     if size < 2:
         return Team()
     try:
@@ -180,20 +180,20 @@ def world() -> Team:
         _refuse(f"started by mpiexec, this needs mpi4py and an MPI library ({reason}): {_INSTALL}")
     library, environment = MPI.get_vendor()[0], os.environ.keys()
     foreign = "OMPI_COMM_WORLD_SIZE" in environment and "PMI_SIZE" not in environment
-    foreign = foreign and library != "Open MPI"  # under its launcher others end the process
+    foreign = foreign and library != "Open MPI"  # others fail under its launcher
     if not (foreign or MPI.Is_initialized()):
         MPI.Init_thread()
     if foreign or MPI.COMM_WORLD.size != size:
         _refuse(
             f"the launcher of another MPI than {library}, which mpi4py uses, started these {size} "
-            f"processes, each of which finds itself alone: take {_mpiexec() or 'its own mpiexec'}"
+            f"processes, which cannot find each other: take {_mpiexec() or 'its own mpiexec'}"
         )
     return Team(MPI.COMM_WORLD)
 
 
 def _refuse(message) -> NoReturn:
-    """ValueError in the first process, so that it is told once."""
-    if _told(_RANKS):
+    """Raise ValueError in the first process only, so that it is printed once."""
+    if _from_launcher(_RANKS):
         sys.exit(2)
     raise ValueError(message)
 
@@ -201,14 +201,14 @@ def _refuse(message) -> NoReturn:
 def launch(count: int | None, command: Sequence[str]) -> None:
     """Go on as `count` processes of `python command` on this machine, one BLAS thread each.
 
-    This process becomes their mpiexec: exit code and signals are its own. For one process, or
-    None, nothing is started, and the function returns. Raises ValueError if it cannot be done.
+    mpiexec replaces this process, so that exit code and signals are those of mpiexec. If count is
+    1 or None, nothing is started, and the function returns. Raises ValueError if it cannot be done.
     """
     if count is None:
         return
     if count < 1:
         raise ValueError(f"--procs must be at least 1, got {count}")
-    if _told(_SIZES) > 1:
+    if _from_launcher(_SIZES) > 1:
         raise ValueError("--procs starts mpiexec, and mpiexec started this: leave one of them out")
     if count == 1:
         return

@@ -1,6 +1,6 @@
 """Tokenizers: text to token ids and back, and text that appears as its tokens are drawn.
 
-A vocabulary is learned from the pieces of a text, so that a long one needs no more memory than a
+A vocabulary is learned from the pieces of a text, so that a long text needs no more memory than a
 short one. Next to read: tokens.py, which keeps the tokens of a text in a file.
 """
 
@@ -30,7 +30,7 @@ _PART = 1 << 16  # characters that bpe encodes at once
 
 
 class Tokenizer(abc.ABC):
-    """What all tokenizers have: a `kind`, a vocabulary, and the ways from text to ids and back."""
+    """What all tokenizers have: a `kind`, a vocabulary, and methods from text to ids and back."""
 
     kind: str
     file = "vocabulary.json"
@@ -111,7 +111,7 @@ class WordTokenizer(_Vocabulary):
         super().__init__(tokens)
 
     def fit(self, text: str | Iterable[str], vocab_size: int | None = None) -> WordTokenizer:
-        """The words of a text, or the most frequent ones if there are more than vocab_size."""
+        """Take the words of a text; only the most frequent if there are more than vocab_size."""
         count: collections.Counter[str] = collections.Counter()
         for piece in [text] if isinstance(text, str) else text:
             count.update(piece.lower().split())
@@ -135,7 +135,7 @@ class WordTokenizer(_Vocabulary):
 
 
 class CharTokenizer(_Vocabulary):
-    """One token per character; one that `fit` has not seen is an error.
+    """One token per character; a character that `fit` has not seen is an error.
 
     >>> tokenizer = CharTokenizer().fit("hello")
     >>> tokenizer.encode("hole")
@@ -145,7 +145,7 @@ class CharTokenizer(_Vocabulary):
     kind = "char"
 
     def fit(self, text: str | Iterable[str], vocab_size: int | None = None) -> CharTokenizer:
-        """All characters of a text; raises ValueError if there are more than vocab_size."""
+        """Take all characters of a text; raises ValueError if there are more than vocab_size."""
         characters: set[str] = set()
         for piece in [text] if isinstance(text, str) else text:
             characters.update(piece)
@@ -181,9 +181,9 @@ def _some(characters):
 class BPETokenizer(Tokenizer):
     """Byte-level byte pair encoding, by the library `tokenizers` (extra `bpe`).
 
-    Decoding gives back any text exactly: a word without a token of its own is spelt in bytes. The
-    last token is <|endoftext|>. The bytes and the pattern are GPT-2's. Sennrich et al.,
-    arXiv:1508.07909.
+    Every text can be encoded, and decoding gives it back exactly: what has no token of its own is
+    spelt in bytes. `fit` makes <|endoftext|> the last token. The bytes and the pattern are GPT-2's.
+    Sennrich et al., arXiv:1508.07909.
     """
 
     kind = "bpe"
@@ -220,7 +220,7 @@ class BPETokenizer(Tokenizer):
     separator = stop
 
     def encode(self, text: str) -> list[int]:
-        parts = [*_parts(text)]  # which the library encodes side by side
+        parts = [*_parts(text)]  # the library encodes them in parallel
         encoded = self._model.encode_batch_fast(parts, add_special_tokens=False)
         return [*itertools.chain.from_iterable(part.ids for part in encoded)]
 
@@ -250,7 +250,7 @@ def _tokenizers():
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer in a directory: ours, tokenizer.json, or vocab.json with merges.txt.
+    """The tokenizer in tokenizer.json, vocab.json with merges.txt, or our vocabulary.json.
 
     Raises ValueError if there is none.
     """
@@ -279,7 +279,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
 
 
 def _byte_level(model):
-    """A model of the library, fed with bytes as GPT-2's is."""
+    """A tokenizer of the library, set to work on bytes as GPT-2's does."""
     library = _tokenizers()
     model.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = library.decoders.ByteLevel()
@@ -295,11 +295,11 @@ def _are_strings(tokens):
 def stream_text(
     tokenizer: Tokenizer, before: Iterable[int], tokens: Iterable[int], stop: Sequence[str] = ()
 ) -> Iterator[str]:
-    """The text of tokens that come one by one, in pieces, as soon as each is certain.
+    """Yields the text of tokens that come one by one, in pieces, each as soon as it is certain.
 
-    `before` are the tokens they follow. A piece never ends within a character (a token of bpe may
-    be a part of one). The text ends before the first of the `stop` strings; where one may have
-    begun, the text waits for the next token.
+    `before` are the tokens before them. A piece never ends within a character (a token of bpe may
+    be a part of one). The text ends before the first of the `stop` strings. Characters that may be
+    the beginning of one are held back until more tokens decide.
     """
     ids, waiting = [*before], ""
     start = read = len(ids)  # ids[start:read] are decoded again: they decide about spaces
@@ -308,7 +308,7 @@ def stream_text(
         ids.append(int(token))
         piece = tokenizer.decode(ids[start:])[len(tokenizer.decode(ids[start:read])) :]
         if tokenizer.kind == "bpe" and piece.endswith("\ufffd") and len(ids) - read < 4:
-            continue  # bytes of a character that is not all there
+            continue  # bytes of a character that is not complete
         start, read, waiting = max(0, read - 8), len(ids), waiting + piece
         ends = [waiting.find(text) for text in stop if text in waiting]
         if ends:
@@ -325,7 +325,7 @@ def _overlap(text, stop):
     return max((n for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
 
 
-# White space as bpe's pattern has it: \x1c to \x1f, white space in Python, are punctuation there.
+# White space for bpe's pattern: it does not count \x1c to \x1f as white space, as Python does.
 _BOUNDARY = re.compile(r".*\S(?=[^\S\x1c-\x1f])", re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Texts as files of token ids, which are made once and mapped into memory.
+"""Texts as files of token ids. Each file is made once and mapped into memory.
 
 A text of any size is read in pieces: encoding a long one needs no more memory than a short one.
 """
@@ -36,7 +36,7 @@ def _ignore(done):
 def text_files(paths: Iterable[str | Path]) -> list[Path]:
     """The files named, and those in the folders named, at any depth, in order of their names.
 
-    Hidden files are left out, and folders that hold a run. Raises ValueError if a path does not
+    Hidden files and folders that hold a run are left out. Raises ValueError if a path does not
     exist or nothing is found.
     """
     files: list[Path] = []
@@ -59,8 +59,8 @@ def text_files(paths: Iterable[str | Path]) -> list[Path]:
 def read_pieces(path: Path, advance: Callable[[int], object] = _ignore) -> Iterator[str]:
     """A UTF-8 file in pieces that end before white space; calls advance(bytes read).
 
-    No tokenizer here has a token across such a place, so that the pieces have the tokens of the
-    whole text. A piece without white space may end anywhere. Raises ValueError with the offset of
+    No token of our tokenizers crosses such a place, so the pieces have the same tokens as the whole
+    text. A piece without white space may end anywhere. Raises ValueError with the offset of
     a byte that is not UTF-8.
     """
     decoder, offset, rest = codecs.getincrementaldecoder("utf-8")(), 0, ""
@@ -91,7 +91,7 @@ def read_pieces(path: Path, advance: Callable[[int], object] = _ignore) -> Itera
 
 # ---------------------------------------------------------------- files of tokens
 
-_SAMPLE = 10_000_000  # bytes of text that bpe learns from at most: its memory grows with them
+_SAMPLE = 10_000_000  # bpe learns from at most so many bytes of text: its memory grows with them
 
 
 class TokenFile:
@@ -117,7 +117,7 @@ class TokenFile:
 
 
 def split_tokens(tokens: Any) -> tuple[Any, Any]:
-    """The tokens of a text for training, the first nine tenths, and for validation, the last."""
+    """The first nine tenths of the tokens, for training, and the last tenth, for validation."""
     cut = len(tokens) * 9 // 10
     if isinstance(tokens, TokenFile):
         return tokens.part(0, cut), tokens.part(cut, len(tokens))
@@ -127,7 +127,7 @@ def split_tokens(tokens: Any) -> tuple[Any, Any]:
 def random_batch(
     tokens: Any, T: int, B: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """B random windows (B, T) of a text, and the same windows one token later."""
+    """B random windows (B, T) of the tokens of a text, and the same windows one token later."""
     windows = tokens[rng.integers(len(tokens) - T, size=(B, 1)) + np.arange(T + 1)]
     return windows[:, :-1], windows[:, 1:]
 
@@ -141,11 +141,11 @@ def text_digest(files: Iterable[Path], progress: Callable[[str, int], Any] = _no
     files, total, blank = list(files), hashlib.sha256(), True
     with progress("checking the text", size_of(files)) as advance:
         for path in files:
-            one = hashlib.sha256()
+            digest = hashlib.sha256()
             for piece in read_pieces(path, advance):
-                one.update(piece.encode())
+                digest.update(piece.encode())
                 blank = blank and not piece.strip()
-            total.update(one.digest())
+            total.update(digest.digest())
     if blank:
         raise ValueError(
             f"{', '.join(map(str, files))}: the text is empty; give one of some thousand characters"
@@ -154,7 +154,7 @@ def text_digest(files: Iterable[Path], progress: Callable[[str, int], Any] = _no
 
 
 def size_of(files: Iterable[Path]) -> int:
-    """Bytes in files. Raises ValueError if there is one that cannot be read."""
+    """The bytes in all files together. Raises ValueError if one cannot be read."""
     try:
         return sum(path.stat().st_size for path in files)
     except OSError as error:
@@ -171,9 +171,9 @@ def tokenize(
     """The tokens of a text, in a file in `directory`, with their tokenizer beside it.
 
     `request` has the digest of the "text", the "kind" of tokenizer and its "vocab_size" or None.
-    Tokens that are there already are taken if they were made for an equal request. Without a
-    `tokenizer` a new one is fitted to the text. `progress(job, total)` is a context that gives a
-    function to call with the number of bytes done.
+    Tokens that are there already are used if they were made for an equal request. Without a
+    `tokenizer`, a new one is fitted to the text. `progress(job, total)` is a context manager; its
+    value is a function, which is called with the number of bytes done.
     """
     with locked(directory):
         with contextlib.suppress(ValueError):
@@ -197,7 +197,7 @@ def encode_files(
     request: Mapping[str, Any],
     advance: Callable[[int], object] = _ignore,
 ) -> None:
-    """Write tokens.bin (uint16 or uint32), the tokenizer, and tokens.json, which seals both."""
+    """Write tokens.bin (uint16 or uint32), the tokenizer, and tokens.json with their checksums."""
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
     crc = 0
 
@@ -212,7 +212,7 @@ def encode_files(
     write_atomically(directory / "tokens.bin", write)
     seals = {"tokens": crc, "tokenizer": checksum(tokenizer.save(directory))}
     for other in {cls.file for cls in TOKENIZERS.values()} - {tokenizer.file}:
-        (directory / other).unlink(missing_ok=True)  # or it would be read as the tokenizer
+        (directory / other).unlink(missing_ok=True)  # an old one would be read as the tokenizer
     write_json(directory / "tokens.json", {**request, "dtype": dtype.str, "checksums": seals})
 
 

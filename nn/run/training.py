@@ -1,6 +1,6 @@
 """Training of any model with a `loss`: its settings, groups, steps and state.
 
-The loop is in ../../tinygpt.py. Who computes the gradients is in crew.py. B sequences, T positions.
+The loop is in ../../tinygpt.py; crew.py computes the gradients. B sequences, T positions.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ class TrainConfig:
     optimizer: Literal["muon", "adamw"] = option(
         "muon", "muon for the matrices of the blocks and adamw for the rest, or adamw for all"
     )
-    muon_lr: float = option(0.02, "learning rate of muon; it follows the schedule of the other")
+    muon_lr: float = option(0.02, "learning rate of muon; it rises and falls like that of adamw")
     learning_rate: float | None = option(
         None, "learning rate of adamw (default 0.004 beside muon, 0.001 alone)"
     )
     min_lr: float | None = option(
         None, "learning rate at the end of the schedule (default learning_rate / 10)"
     )
-    schedule: Literal["cosine", "constant"] = option("cosine", "of the learning rates")
-    warmup_iters: int = option(100, "iterations until the learning rates are reached")
-    beta2: float = option(0.99, "of adamw: how long it remembers squared gradients")
-    weight_decay: float = option(0.1, "of matrices and tables")
+    schedule: Literal["cosine", "constant"] = option("cosine", "learning rates after warm-up")
+    warmup_iters: int = option(100, "iterations in which the learning rates rise")
+    beta2: float = option(0.99, "how long adamw remembers squared gradients")
+    weight_decay: float = option(0.1, "weight decay of matrices and tables")
     grad_clip: float = option(1.0, "largest norm of the gradient; 0: no limit")
     eval_interval: int = option(250, "iterations between two evaluations")
-    eval_iters: int = option(20, "batches of an evaluation")
-    patience: int = option(0, "stop after so many evaluations without a better one; 0: never")
+    eval_iters: int = option(20, "batches in each evaluation")
+    patience: int = option(0, "stop after N evaluations without a better one; 0: never")
     save_seconds: float = option(60.0, "seconds between two saved states")
-    seed: int = option(1337, "for the same weights and batches every time")
+    seed: int = option(1337, "the same seed gives the same weights and batches")
 
     def __post_init__(self):
         if self.learning_rate is None:
@@ -65,22 +65,22 @@ class TrainConfig:
         require(self, "beta2", 0, below=1)
 
     def rate(self, iteration: int) -> float:
-        """The learning rate of an iteration."""
-        assert self.learning_rate is not None and self.min_lr is not None  # set above
+        """The learning rate of AdamW in an iteration."""
+        assert self.learning_rate is not None and self.min_lr is not None  # set in __post_init__
         end = self.learning_rate if self.schedule == "constant" else self.min_lr
         return warmup_cosine(iteration, self.max_iters, self.learning_rate, end, self.warmup_iters)
 
 
 class Training:
-    """A model in training: all that its next iteration depends on, and what came before.
+    """A model in training: all that its next iteration depends on, and its evaluations so far.
 
-    An iteration is: draw random numbers with `rng`, a batch with them, then `backward`, `clip`,
-    `check` and `step`. The random numbers depend on the seed and the iteration alone, so that no
-    random state and no position in the data has to be saved. `model` is a LanguageModel; weights
-    that do not require gradients are left as they are.
+    An iteration is: take a generator from `rng()`, draw a batch with it, then call `backward`,
+    `clip`, `check` and `step`. The random numbers depend only on the seed and the iteration, so
+    that no random state and no position in the data has to be saved. `model` is a LanguageModel;
+    weights that do not require gradients are left as they are.
 
-    Several processes train one model if the one of rank 0 calls `lead`, and goes on as if it were
-    alone, while the others `follow`. Each has all of the model, and takes the same steps with it.
+    To train one model with several processes, rank 0 calls `lead` and goes on as if it were alone,
+    while the others call `follow`. Each has the whole model, and makes the same steps.
     """
 
     def __init__(self, model: Any, config: TrainConfig):
@@ -97,7 +97,7 @@ class Training:
         decayed = [p for p in others if p.ndim >= 2]
         plain = [p for p in others if p.ndim < 2]
         parts = [_flattened(ps) for ps in (decayed, plain, self.muon.parameters)]
-        self.vectors = [vector for part in parts for vector in part]  # all there is to train
+        self.vectors = [vector for part in parts for vector in part]  # all that is trained
         self.adamw = AdamW(
             [{"params": parts[0], "weight_decay": decay}, {"params": parts[1], "weight_decay": 0}],
             betas=(0.9, config.beta2),
@@ -114,13 +114,13 @@ class Training:
         return self.crew.team
 
     def rng(self, thread: int = 0) -> np.random.Generator:
-        """The random numbers of this iteration; each process and each thread has its own."""
+        """A generator for this iteration; each process and each thread has its own."""
         rank = self.team.rank
         key = (rank, thread) if thread else (rank,) if rank else ()
         seed = np.random.SeedSequence((self.config.seed, self.iteration), spawn_key=key)
         return np.random.default_rng(seed)
 
-    # What the process of rank 0 asks for, and all processes do.
+    # Rank 0 calls these methods; all processes do what they say.
 
     def backward(
         self, ids: np.ndarray, targets: np.ndarray, rng: np.random.Generator | None = None,
@@ -128,8 +128,9 @@ class Training:
     ) -> float:  # fmt: skip
         """Forward and backward on a batch (B, T): sets all gradients, returns the loss.
 
-        All threads and processes take part. `rng`, from which the batch was drawn, begins an
-        iteration: dropout draws from it. Without one it is a trial, with the modes as they are.
+        All threads and processes take part. With `rng`, from which the batch was drawn, this begins
+        an iteration: in training mode, with dropout from rng. Without, it is a trial that leaves
+        the mode as it is.
         """
         if rng is not None:
             self.crew.draw_from(rng)
@@ -137,11 +138,11 @@ class Training:
         return self.team.together(self, "crew.gradients", ids, targets, ignore_index, begin)
 
     def clip(self) -> float:
-        """Scale the gradients so that their norm is at most grad_clip; returns it as it was."""
+        """Scale the gradients so that their norm is at most grad_clip; returns the norm before."""
         return self.team.together(self, "crew.clip", self.config.grad_clip or math.inf)
 
     def step(self) -> None:
-        """Move the weights, at the rates that the schedule has for this iteration."""
+        """Move the weights, with the learning rates of this iteration."""
         self.team.together(self, "_step")
 
     def _step(self):
@@ -159,12 +160,12 @@ class Training:
         return self.team.together(self, "crew.loss", batches)
 
     def lead(self, team: Team) -> None:
-        """From here on train with the others of a team; in the process of rank 0."""
+        """On rank 0: train together with the other processes of a team from here on."""
         self.crew.team = team
         team.together(self, "_copy", self.state()[1])
 
     def follow(self, team: Team) -> None:
-        """Do what rank 0 does with its training, until it is done; in all other processes."""
+        """On the other ranks: do what rank 0 does with its Training, until rank 0 is done."""
         self.crew.team = team
         self.crew.draw_from(self.rng())
         while request := team.receive():
@@ -172,13 +173,13 @@ class Training:
             attrgetter(name)(self)(*arguments)
 
     def _copy(self, header):
-        """Begin with the state of rank 0."""
+        """Take over the state of rank 0."""
         arrays, _ = self.state()
         for array in arrays.values():
             self.team.copy(array)
         self.restore(arrays, header)
 
-    # What can be wrong.
+    # Checks.
 
     def check(self, loss: float, norm: float = 0.0) -> None:
         """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
@@ -198,11 +199,11 @@ class Training:
         if wrong:
             raise ValueError(
                 f"after iteration {self.iteration} the weights of process {', '.join(wrong)} are "
-                "not those of process 0, which must not be; what was saved before is untouched. "
-                "Take machines of one kind with the same libraries, and go on by --resume"
+                "not those of process 0, as they should be; what was saved before is untouched. "
+                "Use machines of one kind with the same libraries, and go on with --resume"
             )
 
-    # What came before.
+    # The state.
 
     @property
     def best(self) -> list[float] | None:
@@ -211,14 +212,14 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether max_iters are done, or the validation loss has not improved for too long."""
+        """Whether max_iters are done, or the last `patience` evaluations were no better."""
         best = self.best
         since = [i for i, _ in self.evaluations if best and i > best[0]]
         patience = self.config.patience
         return self.iteration >= self.config.max_iters or 0 < patience <= len(since)
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """The arrays, and the strings, from which `restore` goes on to the same bits."""
+        """The arrays and the strings with which `restore` goes on, to the same bits."""
         if self._scattered:
             self.team.together(self, "_gather_moments")
         arrays = {f"model.{k}": v for k, v in self.model.state_dict().items()}
@@ -235,35 +236,35 @@ class Training:
 
     def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
         """Go on from a state()."""
-        self.model.load_state_dict(_below("model.", arrays))
-        self.adamw.load_state_dict(_below("adamw.", arrays))
-        self.muon.load_state_dict(_below("muon.", arrays))
+        self.model.load_state_dict(_without_prefix("model.", arrays))
+        self.adamw.load_state_dict(_without_prefix("adamw.", arrays))
+        self.muon.load_state_dict(_without_prefix("muon.", arrays))
         done = json.loads(header["done"])
         self.iteration, self.evaluations = done["iteration"], done["evaluations"]
 
 
 def _trained_groups(matrices):
-    """Groups of the matrices that require gradients, from what Muon takes."""
+    """Groups for Muon, with only those of the matrices that require gradients."""
     matrices = list(matrices)
     groups = matrices if matrices and isinstance(matrices[0], Mapping) else [{"params": matrices}]
     return [{**g, "params": [p for p in g["params"] if p.requires_grad]} for g in groups]
 
 
-_LARGE = 1 << 20  # entries of a parameter whose gradient is an array of its own
+_LARGE = 1 << 20  # entries from which on a gradient is an array of its own
 
 
 def _flattened(parameters):
     """The parameters as one vector, except large ones, which stay apart.
 
     The gradient of a large one is freed after its use, and its memory serves the activations of
-    the next iteration. In a vector it would take its memory all the time.
+    the next iteration. As a part of a vector, the gradient would never be freed.
     """
     small = [p for p in parameters if p.size < _LARGE]
     large = [p for p in parameters if p.size >= _LARGE]
     for p in large:
-        p.data = np.require(p.data, requirements="W")  # zeros that are to be loaded are not
+        p.data = np.require(p.data, requirements="W")  # zeros to be loaded are read-only
     return [*([flatten(small)] if small else []), *large]
 
 
-def _below(prefix, arrays):
+def _without_prefix(prefix, arrays):
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}

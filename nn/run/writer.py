@@ -1,4 +1,4 @@
-"""Texts continued by a saved model, on the screen as they come."""
+"""Continues texts with a saved model and prints them as they are drawn."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Writer:
         self._rng = np.random.default_rng(self.seed)
 
     def write(self, prompt: str | None) -> None:
-        """Print a prompt (None: a token at random) and what follows it, for each sample."""
+        """Print a prompt (None: a random token) and what follows it, for each sample."""
         tokenizer = self.tokenizer
         if prompt is None:
             prompt = tokenizer.decode([int(self._rng.choice(tokenizer.starts()))])
@@ -59,7 +59,7 @@ class Writer:
             self.model, [ids] * self.num_samples, self.max_new_tokens, self.sampling,
             stop=tokenizer.stop, rng=self._rng,
         )  # fmt: skip
-        if self.num_samples > 1:  # side by side, so none can be shown before the last token
+        if self.num_samples > 1:  # all grow together: shown when all are complete
             rows = np.array([*rows]).reshape(-1, self.num_samples)
         for n in range(self.num_samples):
             print("-" * 40 + "\n" if n else "", tokenizer.decode(ids), sep="", end="", flush=True)
@@ -69,13 +69,13 @@ class Writer:
             print()
 
     def ask(self) -> None:
-        """Read prompts from the terminal until an empty line; an error does not end it."""
+        """Read prompts from the terminal until an empty line; goes on after an error."""
         print("Type a prompt; an empty line ends it.", file=sys.stderr)
-        while prompt := _line():
+        while prompt := _read_line():
             with one_line_errors():
                 self.write(prompt)
 
 
-def _line():
+def _read_line():
     with contextlib.suppress(EOFError):
         return input("> ")
