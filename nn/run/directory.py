@@ -270,7 +270,7 @@ def _base_model(request, architecture):
                 f"the model in {request.init_from} has {name} {value} and cannot be trained "
                 f"further with {asked[name]}: leave the flag, or the --preset, out"
             )
-    if not {"optimizer", "learning_rate"} & request.training.keys():  # small steps keep what it knows
+    if not {"optimizer", "learning_rate"} & request.training.keys():  # small steps
         request.training |= {"optimizer": "adamw", "learning_rate": 1e-4}
     return model, tokenizer
 
