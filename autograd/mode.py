@@ -34,11 +34,11 @@ def in_this_mode(function: Callable[..., Any]) -> Callable[..., Any]:
     here = {"recording": mode.recording, "tracing": mode.tracing, "watch": mode.watch}
 
     @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
+    def call(*args: Any) -> Any:
         outer = {name: getattr(mode, name) for name in here}
         vars(mode).update(here)
         try:
-            return function(*args, **options)
+            return function(*args)
         finally:
             vars(mode).update(outer)
 

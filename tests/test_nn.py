@@ -763,3 +763,8 @@ def test_another_autograd_is_named(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert f"{tmp_path}" in done.stderr and "pip uninstall autograd" in done.stderr
+
+
+def test_dropout_of_nothing_draws_nothing():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert F.dropout(x, 0, None) is x
