@@ -285,7 +285,7 @@ def share_batch(
         return loss(ids, targets)
     pieces = [*zip(np.array_split(ids, parts), np.array_split(targets, parts), strict=True)]
     losses = tuple(in_threads([functools.partial(loss, *piece) for piece in pieces]))
-    counts = [np.count_nonzero(piece != ignore_index) for _, piece in pieces]
+    counts = [int(np.count_nonzero(piece != ignore_index)) for _, piece in pieces]
     shares = tuple(count / max(1, sum(counts)) for count in counts)
     again = functools.partial(loss, ids, targets)
     return _shared_loss(*trained, trained=trained, losses=losses, shares=shares, again=again)

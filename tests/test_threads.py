@@ -169,6 +169,11 @@ def test_a_shared_batch_has_the_loss_and_the_gradients_of_all(shared):
         np.testing.assert_allclose(p.data, n.data, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_loss_of_a_shared_batch_keeps_the_dtype(shared, dtype):
+    assert gpt().to(dtype).loss(*batch()).dtype == dtype and shared == [2, 2, 2]
+
+
 def test_the_same_batch_gives_the_same_bits_again(shared):
     model, (ids, targets) = gpt(), batch()
     runs = []
