@@ -16,7 +16,7 @@ import numpy as np
 
 from autograd import Tensor
 
-__all__ = ["Module"]
+__all__ = ["Module", "walk"]
 
 
 class Module:
@@ -37,7 +37,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(path, Tensor) in the order of assignment; a Tensor found twice (tied) counts once."""
-        for name, value in _walk(self, "", {id(self)}):
+        for name, value in walk(self, "", {id(self)}):
             if type(value) is Tensor and value.is_leaf:  # not a result that was kept
                 yield name, value
 
@@ -47,7 +47,7 @@ class Module:
 
     def modules(self) -> list[Module]:
         """The module itself and all modules below it."""
-        below = (value for _, value in _walk(self, "", {id(self)}))
+        below = (value for _, value in walk(self, "", {id(self)}))
         return [self, *(value for value in below if isinstance(value, Module))]
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -130,14 +130,14 @@ def _children(value):
     return vars(value) if isinstance(value, Module) else value
 
 
-def _walk(value, path, seen):
+def walk(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     """Yields (path, attribute or entry) for all below `value`; each once, by its first path."""
     for key, child in _children(value).items():
         if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
             seen.add(id(child))
             yield f"{path}{key}", child
             if not isinstance(child, Tensor):
-                yield from _walk(child, f"{path}{key}.", seen)
+                yield from walk(child, f"{path}{key}.", seen)
 
 
 def _text(value, seen):

@@ -16,7 +16,7 @@ from autograd import Tensor, grad, no_grad, op, relu, sigmoid, split, tanh
 
 from . import functional as F
 from .layers import Dropout, LayerNorm, Linear
-from .module import Module
+from .module import Module, walk
 from .threads import in_task, in_threads, threads_for
 
 __all__ = [
@@ -296,10 +296,9 @@ def _parts(module, shape):
     if in_task() or len(shape) != 2 or not module.training or threads_for(0, *shape) < 2:
         return 1, ()
     trained = _trained(module)
-    modules = module.modules()
-    tensors = [x for m in modules for x in vars(m).values() if isinstance(x, Tensor)]
+    tensors = [x for _, x in walk(module, "", set()) if isinstance(x, Tensor)]
     computed = any(x.requires_grad and not x.is_leaf for x in tensors)
-    dropout = any(isinstance(m, Dropout) and m.training and m.p for m in modules)
+    dropout = any(isinstance(m, Dropout) and m.training and m.p for m in module.modules())
     recording = (Tensor(1.0, requires_grad=True) * 1.0).requires_grad  # not inside no_grad()
     if computed or dropout or not (trained and recording):
         return 1, ()

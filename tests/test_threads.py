@@ -201,6 +201,10 @@ def test_when_a_batch_is_not_shared(shared):
     model.norm.weight = scale * model.norm.weight  # computed: its gradient goes on to scale
     model.loss(ids, targets).backward()
     assert shared == [8, 3, 6, 6, 6, 6, 6] and scale.grad is not None
+    model = gpt()
+    model.kept = {"scales": [scale * 2.0]}  # computed, too
+    model.loss(ids, targets)
+    assert shared == [8, 3, 6, 6, 6, 6, 6, 6]
     with pytest.raises(ValueError, match=r"logits of shape \(6, 8, 11\) need integer targets"):
         gpt().loss(ids, targets[:, 1:])
     with pytest.raises(IndexError, match="embedding: ids go from"):
