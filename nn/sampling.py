@@ -149,6 +149,8 @@ def stream(
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
+    if sampling is not None and options:
+        raise TypeError(f"{', '.join(options)} beside `sampling`: give one or the other")
     sampling = Sampling(**options) if sampling is None else sampling
     prompts, single = _prompts(ids)
     rng = np.random.default_rng() if rng is None else rng

@@ -267,6 +267,11 @@ def test_nan_logits_are_named():
         Sampling().draw(np.array([[0.0, np.nan]]), RNG(0))
 
 
+def test_options_beside_a_sampling_are_refused():
+    with pytest.raises(TypeError, match="top_k beside `sampling`: give one or the other"):
+        small().generate([1], 1, sampling=Sampling(), top_k=1)
+
+
 def test_a_failed_generation_leaves_training_on():
     model = small()
     with pytest.raises(IndexError):
