@@ -332,7 +332,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
 def _joined(gradients):
     """The same gradients in fewer arrays: a vector of flatten() replaces its parts, if complete."""
     sizes: dict[int, int] = {}
-    for g in gradients:
+    for g in {id(g): g for g in gradients}.values():  # one that is given twice counts once
         sizes[id(g.base)] = sizes.get(id(g.base), 0) + g.size
     flat = {i: _flat[i] for i, size in sizes.items() if i in _flat and _flat[i].size == size}
     return [*flat.values(), *(g for g in gradients if id(g.base) not in flat)]

@@ -745,6 +745,18 @@ def test_clip_grad_norm():
     assert nn.clip_grad_norm([Tensor(1.0)], 1.0) == 0
 
 
+def test_clip_grad_norm_leaves_other_gradients():
+    a, b = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    vector = nn.optim.flatten([a, b])
+    (a + 2 * b).sum().backward()
+    for some in ([a], [a, a]):  # as many entries as the vector has
+        assert nn.clip_grad_norm(some, 9) == pytest.approx(math.sqrt(3 * len(some)))
+        nn.clip_grad_norm(some, 1)
+        np.testing.assert_array_equal(b.grad, 2)
+        a.grad.fill(1)
+    assert nn.clip_grad_norm([a, b], 99) == pytest.approx(math.sqrt(15)) and vector.grad[3] == 2
+
+
 def test_schedule():
     rates = [nn.warmup_cosine(i, 100, lr=1.0, min_lr=0.1, warmup=10) for i in range(120)]
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 11)
