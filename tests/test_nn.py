@@ -124,6 +124,9 @@ def test_to_another_dtype():
     model.to(np.float64)
     assert {p.dtype for p in model.parameters()} == {np.dtype(float)}
     assert model.first.weight.grad is None and model(Tensor(np.ones((2, 3)))).dtype == float
+    nn.optim.flatten(model.parameters())
+    model.to(np.float32)(Tensor(np.ones((2, 3), np.float32))).sum().backward()
+    assert {p.grad.dtype for p in model.parameters() if p.grad is not None} == {np.dtype("f4")}
 
 
 # ---------------------------------------------------------------- printing
@@ -652,6 +655,28 @@ def test_gradients_that_are_there_when_an_optimizer_is_made_stay():
     before = [p.grad for p in ps]
     nn.AdamW(ps)
     assert all(p.grad is g for p, g in zip(ps, before, strict=True))
+
+
+def test_a_new_optimizer_for_arrays_of_other_sizes():
+    ps = [Tensor(np.ones(3), requires_grad=True) for _ in range(2)]
+    assert nn.SGD(ps, 0.1)._laid
+    ps[0].data = np.ones(5)  # a larger vocabulary, for one
+    ps[1].data = np.ones(3, np.float32)
+    optimizer = nn.SGD(ps, 0.1)
+    for p in ps:
+        (2 * p).sum().backward()
+        assert p.grad.shape == p.shape and p.grad.dtype == p.dtype
+    optimizer.step()
+    np.testing.assert_allclose(ps[0].data, 0.8)
+
+
+@pytest.mark.parametrize("make", [nn.AdamW, nn.Muon, lambda ps: nn.SGD(ps, 0.1)])
+def test_zeros_that_were_not_loaded_can_be_trained(make):
+    (weight,) = nn.Linear(2, 3, None, bias=False).parameters()
+    optimizer = make([weight])
+    weight.sum().backward()
+    optimizer.step()
+    assert (weight.data < 0).all()
 
 
 def test_a_copy_of_an_optimizer_moves_its_own_parameters():

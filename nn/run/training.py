@@ -260,10 +260,7 @@ def _flattened(parameters):
     the next iteration. As a part of a vector, the gradient would never be freed.
     """
     small = [p for p in parameters if p.size < _LARGE]
-    large = [p for p in parameters if p.size >= _LARGE]
-    for p in large:
-        p.data = np.require(p.data, requirements="W")  # zeros to be loaded are read-only
-    return [*([flatten(small)] if small else []), *large]
+    return [*([flatten(small)] if small else []), *(p for p in parameters if p.size >= _LARGE)]
 
 
 def _without_prefix(prefix, arrays):
