@@ -732,6 +732,10 @@ def test_what_the_machine_cannot_hold_is_refused(text, tmp_path, capsys, monkeyp
     monkeypatch.setattr(nn.run.plan, "machine_memory", lambda: 2e9)
     error = refused(capsys, "train", text, "--out-dir", tmp_path / "r", "--n-embd", "4096")
     assert re.search(r"takes about \d+\.\d GB of memory, this machine has 2.0 GB: take a sm", error)
+    monkeypatch.setattr(nn.run.plan, "parameter_count", None)  # no such model is made
+    for flag in ("--n-layer", "--n-embd", "--d-ff", "--block-size"):
+        error = refused(capsys, "train", text, "--out-dir", tmp_path / "r", flag, "4000000000")
+        assert re.search(r"a model of this size, .* takes more than [\d,]+\.\d GB of memo", error)
 
 
 # ---------------------------------------------------------------- evaluation

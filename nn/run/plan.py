@@ -29,11 +29,15 @@ def memory_needed(
     gradients count.
     """
     parameters = parameter_count(architecture, config)
-    per_token = architecture.kept(config, training.activation_checkpointing)
-    rows = _rows(config, training, procs)
     threads = threads_for(parameters, training.batch_size // procs, config.block_size)
     copies = 3 + (threads if procs == 1 else 1)  # weights, two moments, and gradients
-    return 4 * (copies * parameters + rows * config.block_size * per_token) + 50e6
+    return 4 * copies * parameters + _kept(architecture, config, training, procs) + 50e6
+
+
+def _kept(architecture, config, training, procs):
+    """About how many bytes a forward pass of a process leaves for backward."""
+    per_token = architecture.kept(config, training.activation_checkpointing)
+    return 4 * _rows(config, training, procs) * config.block_size * per_token
 
 
 def parameter_count(architecture: Architecture, config: Any) -> int:
@@ -63,17 +67,20 @@ def check_memory(
     architecture: Architecture, config: Any, training: TrainConfig, team: Team
 ) -> None:
     """Raises ValueError if the machine does not have the memory for a training."""
-    needed = team.here * memory_needed(architecture, config, training, team.size)
     available = machine_memory()
+    needed = team.here * _kept(architecture, config, training, team.size)
+    size, least = "this size", "more than"  # such a model is not made, not even to be counted
+    if needed <= available:
+        needed = team.here * memory_needed(architecture, config, training, team.size)
+        size, least = f"{parameter_count(architecture, config):,} parameters", "about"
     if needed > available:
         where = f" in each of {team.here} processes" if team.here > 1 else ""
         fewer = ", or fewer processes" if team.here > 1 else ""
         raise ValueError(
-            f"a model of {parameter_count(architecture, config):,} parameters, "
-            f"{config.block_size} tokens and {_rows(config, training, team.size)} sequences at "
-            f"once{where} takes about {needed / 1e9:,.1f} GB of memory, this machine has "
-            f"{available / 1e9:.1f} GB: take a smaller model, --block-size or "
-            f"--micro-batch-size{fewer}"
+            f"a model of {size}, {config.block_size} tokens and "
+            f"{_rows(config, training, team.size)} sequences at once{where} takes {least} "
+            f"{needed / 1e9:,.1f} GB of memory, this machine has {available / 1e9:.1f} GB: take a "
+            f"smaller model, --block-size or --micro-batch-size{fewer}"
         )
 
 
