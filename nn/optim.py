@@ -58,7 +58,8 @@ class Optimizer:
 
     In place of parameters it takes groups of them: mappings with "params" and, if a group is to
     differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay". It may move the
-    small parameters of a group into one array, as `flatten` does.
+    small parameters of a group into one array, as `flatten` does; each backward() then writes their
+    gradients into the same memory, so copy a `grad` that is to be kept.
     """
 
     _options = frozenset({"params", "lr_scale", "weight_decay"})
