@@ -277,7 +277,7 @@ def train(
     run: Run | None = None,
     ignore_index: int = IGNORE_INDEX,
 ) -> list[float]:
-    """Train until `training` is finished, or until Ctrl-C; returns the losses of its iterations.
+    """Train until `training` is finished, or until Ctrl-C; returns the losses of this call.
 
     `run`, if given, saves the state to disk, and evaluates every eval_interval iterations.
     """

@@ -24,7 +24,7 @@ def option(default: Any, help: str) -> Any:
 
 
 def require(config: Any, names: str, low: float, below: float = math.inf) -> None:
-    """Raise ValueError unless the fields in `names`, split at spaces, are in [low, below).
+    """Raise ValueError unless all fields in `names` are numbers in [low, below).
 
     Also checks every field whose type is a Literal: it must have one of the values listed there.
     """

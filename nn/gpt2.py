@@ -214,7 +214,7 @@ def _config(config, stop):
 
 
 def _gpt2_arrays(state: Mapping[str, np.ndarray], n_layer: int) -> dict[str, np.ndarray]:
-    """{GPT-2's name: array} of a state_dict, with zeros for biases that this model has not."""
+    """{GPT-2's name: array} of a state_dict, with zeros for biases that it does not have."""
     arrays = {}
     for ours, theirs in gpt2_names(n_layer).items():
         if ours in state:

@@ -32,7 +32,7 @@ class Module:
     """
 
     training = True  # train() and eval() set it; Dropout reads it
-    # A subclass may take any arguments. Type checkers take its result for a Tensor.
+    # A subclass may take any arguments. For a type checker its result is a Tensor.
     __call__: Callable[..., Tensor]
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -153,7 +153,7 @@ def _text(value, seen):
     for key, child in _children(value).items():
         if isinstance(child, (Tensor, Module, list, tuple, dict)) and id(child) not in seen:
             seen.add(id(child))
-            if (text := _text(child, seen)) not in ("[]", "{}"):  # which have no parameters
+            if (text := _text(child, seen)) not in ("[]", "{}"):  # no parameters
                 parts.append((key, text))
     lines = [*_folded(parts)] if begin == "[" else [f"{k}: {t}" for k, t in parts]
     body = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)

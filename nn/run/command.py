@@ -28,6 +28,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that prints an error in one line, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the message in one line and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists all options)\n")
 
 
@@ -158,7 +159,7 @@ def one_line_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """A list that gets the number of SIGINT (Ctrl-C) or SIGTERM; the iteration can be finished.
+    """A list that gets the number of SIGINT (Ctrl-C) or SIGTERM, so an iteration can be finished.
 
     A second signal of the same kind acts as usual.
     """

@@ -100,7 +100,7 @@ class Crew:
     def gradients(
         self, ids: np.ndarray, targets: np.ndarray, ignore_index: int, begin: bool
     ) -> float:
-        """Set the gradients of the loss of a batch; returns it. `begin` begins an iteration."""
+        """Set the gradients of a batch; returns its loss. With `begin`, an iteration begins."""
         if begin:
             self._begin_iteration()
         self._check_arrays()

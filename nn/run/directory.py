@@ -417,5 +417,5 @@ def follow(team: Team, architecture: Architecture) -> None:
 
 
 def _procs_flag(team):
-    """The flag with which as many processes start again; nothing for one process."""
+    """The flag --procs for a team of this size; nothing for one process."""
     return ["--procs", str(team.size)] if team.size > 1 else []

@@ -60,7 +60,7 @@ def mean_loss(
     batch_size: int | None = None,
     advance: Callable[[int], object] = lambda scored: None,
 ) -> float:
-    """The mean loss of a whole text in nats per token: each but the first is scored once.
+    """The mean loss of a whole text in nats per token. Each token but the first is scored once.
 
     Windows of `window` tokens (None: block_size) begin `stride` tokens apart (None: `window`). Each
     scores the tokens that no earlier window has scored. With stride 1 every token has its full

@@ -159,8 +159,8 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
     axes = figure.subplots()
     last, low, high = 1, [], []
     for number, (name, metrics) in enumerate(runs.items()):
-        name = name.replace("$", r"\$")  # or it begins a formula
-        name = f" {name}" if name.startswith("_") else name  # or "_" would hide it
+        name = name.replace("$", r"\$")  # or it would begin a formula
+        name = f" {name}" if name.startswith("_") else name  # or the legend hides it
         x, y = _series(metrics, "loss")
         middle, mean, width = _running_mean(x, y)
         if len(runs) == 1:
@@ -188,7 +188,7 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
 
 
 def compare_runs(directories: Sequence[str], path: Path) -> str:
-    """Draw the losses of runs into one PNG, and say so in words; ValueError if a run has none."""
+    """Draw the losses of runs into one PNG; returns a summary. ValueError if a run has none."""
     runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
     if empty := [name for name, metrics in runs.items() if not metrics]:
         raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")

@@ -180,7 +180,7 @@ def world() -> Team:
         _refuse(f"started by mpiexec, this needs mpi4py and an MPI library ({reason}): {_INSTALL}")
     library, environment = MPI.get_vendor()[0], os.environ.keys()
     foreign = "OMPI_COMM_WORLD_SIZE" in environment and "PMI_SIZE" not in environment
-    foreign = foreign and library != "Open MPI"  # others fail under its launcher
+    foreign = foreign and library != "Open MPI"  # no other works under its launcher
     if not (foreign or MPI.Is_initialized()):
         MPI.Init_thread()
     if foreign or MPI.COMM_WORLD.size != size:

@@ -121,9 +121,11 @@ class WordTokenizer(_Vocabulary):
         return self._set([*self.specials, *sorted(words)])
 
     def starts(self) -> range:
+        """All words, but not <PAD> and such."""
         return range(len(self.specials), self.vocab_size)
 
     def encode(self, text: str) -> list[int]:
+        """The ids of the words of a text; line breaks and capital letters are lost."""
         return [self._ids.get(word, UNK) for word in text.lower().split()]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -157,6 +159,7 @@ class CharTokenizer(_Vocabulary):
         return self._set(sorted(characters))
 
     def encode(self, text: str) -> list[int]:
+        """The ids of the characters of a text; raises ValueError naming unknown ones."""
         try:
             return [self._ids[character] for character in text]
         except KeyError:
@@ -215,6 +218,7 @@ class BPETokenizer(Tokenizer):
 
     @property
     def stop(self) -> int | None:
+        """The id of <|endoftext|>, which ends a text and stands between two files."""
         return self._model.token_to_id(END_OF_TEXT)
 
     separator = stop
@@ -325,7 +329,7 @@ def _overlap(text, stop):
     return max((n for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
 
 
-# White space for bpe's pattern: it does not count \x1c to \x1f as white space, as Python does.
+# White space as in bpe's pattern. For Python alone, \x1c to \x1f are white space, too.
 _BOUNDARY = re.compile(r".*\S(?=[^\S\x1c-\x1f])", re.DOTALL)
 
 

@@ -120,7 +120,7 @@ class Training:
         seed = np.random.SeedSequence((self.config.seed, self.iteration), spawn_key=key)
         return np.random.default_rng(seed)
 
-    # Rank 0 calls these methods; all processes do what they say.
+    # Rank 0 calls these methods; then all processes do the work.
 
     def backward(
         self, ids: np.ndarray, targets: np.ndarray, rng: np.random.Generator | None = None,
@@ -129,8 +129,8 @@ class Training:
         """Forward and backward on a batch (B, T): sets all gradients, returns the loss.
 
         All threads and processes take part. With `rng`, from which the batch was drawn, this begins
-        an iteration: in training mode, with dropout from rng. Without, it is a trial that leaves
-        the mode as it is.
+        an iteration: in training mode, with dropout from rng. Without `rng` it is a trial that
+        leaves the mode as it is.
         """
         if rng is not None:
             self.crew.draw_from(rng)
@@ -250,7 +250,7 @@ def _trained_groups(matrices):
     return [{**g, "params": [p for p in g["params"] if p.requires_grad]} for g in groups]
 
 
-_LARGE = 1 << 20  # entries from which on a gradient is an array of its own
+_LARGE = 1 << 20  # a parameter with so many entries keeps a gradient array of its own
 
 
 def _flattened(parameters):
