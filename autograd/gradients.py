@@ -57,7 +57,7 @@ class Sums(dict):
                 self[id(x)] = np.asarray(x.grad)
                 if type(x.grad) is ndarray and x.grad.flags.writeable and x.grad.dtype == x.dtype:
                     self.owned.add(id(x))
-            elif x.grad_buffer is not None:
+            elif x.grad_buffer is not None and _alike(x.grad_buffer, x):
                 self.empty[id(x)] = x.grad_buffer
 
     def add(self, x, g):
@@ -88,6 +88,11 @@ class Sums(dict):
         self[id(x)] = out
         self.owned.add(id(x))
         return out, begun
+
+
+def _alike(buffer, x):
+    """Whether a buffer still fits x, whose array may have been replaced since."""
+    return buffer.shape == x.shape and buffer.dtype == x.dtype
 
 
 def match(op, each, args, needed):

@@ -95,7 +95,7 @@ class Module:
             raise TypeError(f"Module.to({np.dtype(dtype)}): parameters are floating-point numbers")
         for parameter in self.parameters():
             parameter.data = parameter.data.astype(dtype)
-            parameter.grad = parameter.grad_buffer = None
+            parameter.grad = None
         return self
 
     def describe(self) -> str:

@@ -82,9 +82,6 @@ class Optimizer:
             raise ValueError("a parameter is in two groups, or twice in one: it would move twice")
         for p in self.parameters:
             p.data = np.require(p.data, requirements="W")  # zeros to be loaded are read-only
-            at = p.grad_buffer
-            if at is not None and (at.shape, at.dtype) != (p.shape, p.dtype):
-                p.grad_buffer = None  # it was made for an array that was replaced since
         self._state = [[np.zeros_like(p.data) for _ in self._moments] for p in self.parameters]
         self._laid = self._laid_end_to_end() if self._by_entry else []
 

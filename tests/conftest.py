@@ -30,3 +30,9 @@ def registry():
     yield
     engine.registry.clear()
     engine.registry.update(before)
+
+
+@pytest.fixture
+def no_wait_for_the_disk(monkeypatch):
+    """Forcing files to the disk takes longer than all else in the tests of files."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)

@@ -34,10 +34,7 @@ TINY = {"b": np.array([1.5, -2], np.float32), "a": np.array([[32], [32]], np.uin
 posix = pytest.mark.skipif(os.name != "posix", reason="locks and limits of POSIX")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No waiting for the disk, which takes longer than all tests."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+pytestmark = pytest.mark.usefixtures("no_wait_for_the_disk")
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,7 @@ from hypothesis import strategies as st
 from nn.run import monitor
 from nn.run.monitor import Metrics, Progress, byte_progress, plot_losses, read_metrics
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No waiting for the disk, which takes longer than all tests."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+pytestmark = pytest.mark.usefixtures("no_wait_for_the_disk")
 
 
 @pytest.fixture(scope="module")

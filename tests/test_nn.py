@@ -805,3 +805,14 @@ def test_another_autograd_is_named(tmp_path):
 def test_dropout_of_nothing_draws_nothing():
     x = Tensor([1.0, 2.0], requires_grad=True)
     assert F.dropout(x, 0, None) is x
+
+
+def test_a_gradient_has_the_dtype_and_shape_of_an_array_that_was_replaced():
+    parameters = [Tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2)]
+    optimizer = nn.AdamW(parameters)  # which gives them places for their gradients
+    for data in (np.ones(3), np.ones(5, np.float32), np.ones((3, 1), np.float32)):
+        parameters[0].data = data
+        optimizer.zero_grad()
+        sum((p * p).sum() for p in parameters).backward()
+        assert (parameters[0].grad == 2).all()
+        assert (parameters[0].grad.shape, parameters[0].grad.dtype) == (data.shape, data.dtype)

@@ -51,10 +51,7 @@ WORDS |= st.text(LETTERS, min_size=1, max_size=4)
 SENTENCES = st.lists(st.builds(str.__add__, WORDS, GAPS), min_size=5, max_size=60).map("".join)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No waiting for the disk, which takes longer than all tests."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
+pytestmark = pytest.mark.usefixtures("no_wait_for_the_disk")
 
 
 @pytest.fixture(scope="module")

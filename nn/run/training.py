@@ -37,10 +37,10 @@ class TrainConfig:
         "muon", "muon for the matrices of the blocks and adamw for the rest, or adamw for all"
     )
     muon_lr: float = option(0.02, "learning rate of muon; it rises and falls like that of adamw")
-    learning_rate: float | None = option(
+    learning_rate: float = option(
         None, "learning rate of adamw (default 0.004 beside muon, 0.001 alone)"
     )
-    min_lr: float | None = option(
+    min_lr: float = option(
         None, "learning rate at the end of the schedule (default learning_rate / 10)"
     )
     schedule: Literal["cosine", "constant"] = option("cosine", "learning rates after warm-up")
@@ -66,7 +66,6 @@ class TrainConfig:
 
     def rate(self, iteration: int) -> float:
         """The learning rate of AdamW in an iteration."""
-        assert self.learning_rate is not None and self.min_lr is not None  # set in __post_init__
         end = self.learning_rate if self.schedule == "constant" else self.min_lr
         return warmup_cosine(iteration, self.max_iters, self.learning_rate, end, self.warmup_iters)
 
