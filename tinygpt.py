@@ -77,10 +77,13 @@ class GPTConfig:
     eps: float = 1e-5  # of the layer norms
     scale_attention: bool = True  # by 1 / sqrt(width of a head)
     scale_by_layer: bool = False  # also by 1 / (n + 1) in layer n, from 0
+    token_ids: dict[str, Any] | None = None  # eos_token_id and others; None: of the tokenizer
 
     def __post_init__(self):
+        require(self, "vocab_size block_size n_layer n_head n_embd", 1)
         self.d_ff = 4 * self.n_embd if self.d_ff is None else self.d_ff
-        require(self, "vocab_size block_size n_layer n_head n_embd d_ff", 1)
+        require(self, "d_ff", 1)
+        require(self, "eps", 0)
         require(self, "dropout", 0, below=1)
         if self.n_embd % self.n_head:
             raise ValueError(

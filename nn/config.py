@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
+import sys
 import typing
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Any, Literal, get_args, get_origin
 
-__all__ = ["choices", "option", "require"]
+import numpy as np
+
+__all__ = ["check_types", "choices", "option", "require"]
 
 
 def option(default: Any, help: str) -> Any:
@@ -26,8 +30,9 @@ def option(default: Any, help: str) -> Any:
 def require(config: Any, names: str, low: float, below: float = math.inf) -> None:
     """Raise ValueError unless all fields in `names` are numbers in [low, below).
 
-    Also checks every field whose type is a Literal: it must have one of the values listed there.
+    Also checks the types of all fields, see check_types.
     """
+    check_types(config)
     for name in names.split():
         value = getattr(config, name)
         if not isinstance(value, (int, float)):
@@ -35,10 +40,43 @@ def require(config: Any, names: str, low: float, below: float = math.inf) -> Non
         if not low <= value < below:  # refuses nan, too
             limit = f"below {below}" if below < math.inf else "finite"
             raise ValueError(f"{name} must be at least {low} and {limit}, got {value}")
-    for name, kind in typing.get_type_hints(type(config)).items():
-        if (allowed := choices(kind)) and getattr(config, name) not in allowed:
-            either = " or ".join(map(str, allowed))
-            raise ValueError(f"{name} must be {either}, got {getattr(config, name)!r}")
+
+
+def check_types(config: Any) -> None:
+    """Raise ValueError unless every field of a dataclass holds a value of its type.
+
+    The same number of another type becomes one of Python's: 12.0 and np.int64(12) become 12. A
+    field may also hold its default, and one whose type is a Literal only a value listed there.
+    """
+    hints = typing.get_type_hints(type(config))
+    for this in fields(config):
+        value = getattr(config, this.name)
+        if value is not this.default:
+            object.__setattr__(config, this.name, _typed(this.name, value, hints[this.name]))
+
+
+def _typed(name, value, kind):
+    """A value as a bool, an int or a float, if `kind` is such a type; else as it is."""
+    allowed, kinds = choices(kind), {kind, *get_args(kind)}
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if isinstance(value, int) and abs(value) > sys.float_info.max:  # JSON can hold such a one
+        number = False
+    if allowed:
+        if not isinstance(value, str) or value not in allowed:
+            raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, got {value!r}")
+    elif bool in kinds:
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(f"{name} must be true or false, got {value!r}")
+        return bool(value)
+    elif int in kinds:
+        if not number or value % 1 != 0:  # inf % 1 is nan
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        return int(value)
+    elif float in kinds:
+        if not number:
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        return value if type(value) in (int, float) else float(value)
+    return value
 
 
 def choices(kind: Any) -> tuple[Any, ...]:

@@ -25,14 +25,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def write_atomically(path: Path, write: Callable[[str], object]) -> None:
+def write_atomically(path: Path | str, write: Callable[[str], object]) -> None:
     """Call write(name) on a temporary file beside `path`, then rename it to `path`.
 
-    The file and its new name are forced to the disk: after a power cut there is the old file or
+    Folders that are missing are made. The file and its new name are forced to the disk: after a power cut there is the old file or
     the new one. Raises OSError if it cannot be written; then the old file stays as it was.
     """
-    temporary = None
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
         os.close(handle)
         write(temporary)
@@ -59,12 +60,13 @@ def _force(path):
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path | str) -> Iterator[None]:
     """Make a directory and hold its lock; ValueError if another process holds it.
 
     The lock also ends with the process, even if that is killed. Half-written files that a killed
     process left are removed.
     """
+    directory = Path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         file = open(directory / ".lock", "w")  # noqa: SIM115  # closed, and so unlocked, below
@@ -98,7 +100,7 @@ _KINDS = {name: dtype for dtype, name in _DTYPES.items()}
 
 
 def save_arrays(
-    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+    path: Path | str, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named arrays, and strings in the header, to a safetensors file with a checksum.
 
@@ -137,11 +139,14 @@ def _check_types(arrays, metadata):
             raise TypeError(f"cannot save {name} in the header: expected a string, got {value!r}")
 
 
-def load_arrays(path: Path, sealed: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def load_arrays(
+    path: Path | str, sealed: bool = False
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the header of a safetensors file; bfloat16 becomes float32.
 
     The arrays are the file itself, mapped into memory, so that opening it copies nothing; writing
-    to an array does not change the file. Raises ValueError if it is not a safetensors file, if its
+    to an array does not change the file. While they are in use, replace the file (as save_arrays
+    does) but never write into it (as `cp` does): that changes them. Raises ValueError if it is not a safetensors file, if its
     checksum does not fit, or if it has no checksum but must be `sealed`.
     """
     try:
@@ -158,6 +163,8 @@ def load_arrays(path: Path, sealed: bool = False) -> tuple[dict[str, np.ndarray]
             raise ValueError(f"a header of {size} bytes in a file of {len(raw)}")
         header = json.loads(raw[8 : 8 + size].tobytes())
         metadata = dict(header.pop("__metadata__", {}))
+        if not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("its __metadata__ may hold strings only")
         data, end = raw[8 + size :], 0
         arrays = {}
         for name, entry in header.items():
@@ -200,16 +207,16 @@ def _checksum_of_arrays(arrays, header):
 # ---------------------------------------------------------------- JSON
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path | str, content: Mapping[str, Any]) -> None:
     """Write a mapping as a JSON file."""
     text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
     write_atomically(path, lambda name: Path(name).write_text(text, "utf-8", "surrogatepass"))
 
 
-def read_json(path: Path, names: str = "") -> dict[str, Any]:
+def read_json(path: Path | str, names: str = "") -> dict[str, Any]:
     """The object in a JSON file. Raises ValueError if it is missing, or lacks one of `names`."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(Path(path).read_bytes())
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
     except OSError as error:
@@ -227,7 +234,7 @@ def read_json(path: Path, names: str = "") -> dict[str, Any]:
 # ---------------------------------------------------------------- the folder of a model
 
 
-def checksum(path: Path) -> int:
+def checksum(path: Path | str) -> int:
     """The CRC of a file. Raises ValueError if it cannot be read."""
     value = 0
     try:
@@ -279,9 +286,14 @@ def load_model(directory: Path | str, model: Callable[[Any, None], Any], config:
     return made.eval()
 
 
-def check_seals(directory: Path, header: Mapping[str, str]) -> None:
+def check_seals(directory: Path | str, header: Mapping[str, str]) -> None:
     """Raises ValueError naming a file that has changed since model.safetensors was written."""
-    for name, seal in json.loads(header.get("seals", "{}")).items():
+    directory = Path(directory)
+    try:
+        seals = dict(json.loads(header.get("seals", "{}")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"the seals in model.safetensors of {directory} are damaged") from error
+    for name, seal in seals.items():
         if checksum(directory / name) != seal:
             raise ValueError(
                 f"{directory / name} was changed or damaged since model.safetensors was written"

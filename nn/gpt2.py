@@ -30,6 +30,14 @@ _IN_A_BLOCK = {
     "norm2": "ln_2", "feed_forward.expand": "mlp.c_fc", "feed_forward.projection": "mlp.c_proj",
 }  # fmt: skip
 _HEAD = "lm_head.weight"
+# {key of config.json: field of our config}
+_KEYS = {
+    "vocab_size": "vocab_size", "n_positions": "block_size", "n_layer": "n_layer",
+    "n_head": "n_head", "n_embd": "n_embd", "n_inner": "d_ff", "activation_function": "activation",
+    "layer_norm_epsilon": "eps", "scale_attn_weights": "scale_attention",
+    "scale_attn_by_inverse_layer_idx": "scale_by_layer", "tie_word_embeddings": "tie_weights",
+}  # fmt: skip
+_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")  # keys of special tokens
 _ACTIVATIONS = {
     "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "gelu": "gelu_erf",
     "relu": "relu", "silu": "silu", "swish": "silu", "tanh": "tanh",
@@ -58,25 +66,27 @@ def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: 
     directory = Path(directory)
     path = directory / "config.json"
     content = read_json(path)
-    own = content.get("tinygpt")  # all fields of the config, if it was written here
-    try:
-        fields = config(**(own or _fields(path)))
-    except TypeError as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
-    arrays, header = _weights(directory, fields.n_layer)
+    arrays, header = _arrays(directory)
     check_seals(directory, header)
+    own = content.get("tinygpt")  # all fields of the config, if it was written here
     if own and "seals" not in header and content.get("model_type") == "gpt2":
         own = None  # another program, which knows only its own keys, wrote it later
-        fields = config(**_fields(path))
+    fields = _made(path, config, own or _fields(path))
+    if not own:
+        _check_sizes(path, fields, arrays)
+    if not own or (directory / "generation_config.json").exists():
+        fields.token_ids = _token_ids(directory, {} if own else content, fields)
+    arrays = _renamed(directory, arrays, gpt2_names(fields.n_layer))
+    if fields.tie_weights:
+        _tie(arrays, fields)
     made = model(fields, None)
     state, names = made.state_dict(), gpt2_names(fields.n_layer)
     for name in state:  # a bias that is missing is zeros
         if name.endswith(".bias") and not own:
             arrays.setdefault(name, state[name])
     for name in [n for n in names if n.endswith(".bias") and n not in state]:
-        arrays.pop(name, None)  # zeros that GPT-2 has where this model has no bias
-    if fields.tie_weights:
-        arrays.pop("head.weight", None)
+        if not np.any(arrays.get(name, 0)):  # zeros that GPT-2 has where this model has no bias
+            arrays.pop(name, None)
     try:
         made.load_state_dict(arrays, assign=True)
     except ValueError as error:
@@ -85,6 +95,18 @@ def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: 
             text = text.replace(f" {ours} ", f" {theirs} ")
         raise ValueError(f"{directory}: {text}") from error
     return made.eval()
+
+
+def _made(path, config, fields):
+    """config(**fields). Raises ValueError naming the file and its key if a field is wrong."""
+    try:
+        return config(**fields)
+    except TypeError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        theirs = {ours: key for key, ours in _KEYS.items()}
+        raise ValueError(f"{path}: {theirs.get(name, name)} {rest}") from error
 
 
 def _fields(path):
@@ -97,49 +119,99 @@ def _fields(path):
         raise ValueError(f"{path}: model_type is {config['model_type']!r}, only gpt2 is known here")
     if config.get("add_cross_attention"):
         raise ValueError(f"{path}: add_cross_attention is not built here, only decoders are")
-    length = config.get("n_positions", config.get("n_ctx"))
-    if length is None:
+    config.setdefault("n_positions", config.get("n_ctx"))
+    if config["n_positions"] is None:
         raise ValueError(f"{path} has no n_positions, the longest context")
     activation = config.get("activation_function", "gelu_new")
-    if activation not in _ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in _ACTIVATIONS:
         raise ValueError(
             f"{path}: activation_function {activation!r} is not one of {', '.join(_ACTIVATIONS)}"
         )
-    return {
-        "vocab_size": config["vocab_size"],
-        "block_size": length,
-        "n_layer": config["n_layer"],
-        "n_head": config["n_head"],
-        "n_embd": config["n_embd"],
-        "d_ff": config.get("n_inner"),
-        "bias": True,
-        "activation": _ACTIVATIONS[activation],
-        "eps": config.get("layer_norm_epsilon", 1e-5),
-        "scale_attention": config.get("scale_attn_weights", True),
-        "scale_by_layer": config.get("scale_attn_by_inverse_layer_idx", False),
-        "tie_weights": config.get("tie_word_embeddings", True),
-    }
+    config["activation_function"] = _ACTIVATIONS[activation]
+    return {"bias": True, **{ours: config[key] for key, ours in _KEYS.items() if key in config}}
 
 
-def _weights(directory, n_layer):
-    """{our name: array} of model.safetensors, or of the files its index lists; and its header.
+def _check_sizes(path, fields, arrays):
+    """Raise ValueError for a size far beyond the weights: making such a model may take for ever."""
+    entries = sum(array.size for array in arrays.values())
+    for key, ours in _KEYS.items():
+        size = getattr(fields, ours)
+        if key.startswith(("vocab_size", "n_")) and size * fields.n_layer > 4 * entries:
+            raise ValueError(
+                f"{path}: {key} is {size}, n_layer {fields.n_layer}, and the weights beside it "
+                f"have only {entries:,} entries"
+            )
 
-    The prefix "transformer." may be missing. The masks that old files hold (attn.bias and
-    attn.masked_bias) are left out. A weight with an unknown name keeps that name.
+
+def _token_ids(directory, config, fields):
+    """{key: id, list of ids, or None} of the special tokens, from the two files that name them.
+
+    As in transformers, generation_config.json is asked first. Ids outside the vocabulary, which are
+    never drawn, are left out: they are often GPT-2's, in the config.json of a smaller model.
     """
+    path, found = directory / "generation_config.json", {}
+    generation = read_json(path) if path.exists() else {}
+    for key in _TOKENS:
+        where, content = ("config.json", config)
+        if key in generation:
+            where, content = path.name, generation
+        if key not in content:
+            continue
+        value = content[key]
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(i) in (int, float) and i % 1 == 0 for i in ids):
+            raise ValueError(
+                f"{directory / where}: {key} must be the id of a token, a list of ids or null, "
+                f"got {value!r}"
+            )
+        known = [int(i) for i in ids if 0 <= i < fields.vocab_size]
+        if known or not ids:
+            found[key] = None if not ids else known[0] if len(known) == 1 else known
+    return found
+
+
+def _arrays(directory):
+    """{name: array} of model.safetensors, or of the files its index lists; and its header."""
     arrays: dict[str, np.ndarray] = {}
     header: dict[str, str] = {}
     for path in _weight_files(directory):
         part, header = load_arrays(path)
+        if twice := arrays.keys() & part.keys():
+            raise ValueError(f"{path} holds {', '.join(sorted(twice))}, as a file before it does")
         arrays |= part
-    ours = {theirs: name for name, theirs in gpt2_names(n_layer).items()}
-    found = {}
+    return arrays, header
+
+
+def _renamed(directory, arrays, names):
+    """{our name: array} of arrays under the names of GPT-2; an unknown name stays.
+
+    The prefix "transformer." may be missing. The masks that old files hold (attn.bias and
+    attn.masked_bias) are left out.
+    """
+    ours = {theirs: name for name, theirs in names.items()}
+    found: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         if re.search(r"\.attn\.(bias|masked_bias)$", name):
             continue
         full = name if name in ours else f"transformer.{name}"
-        found[ours.get(full, name)] = array.T if full == _HEAD else array
-    return found, header
+        new = ours.get(full, name)
+        if new in found:
+            raise ValueError(f"{directory}: the weights have {full} twice, also without its prefix")
+        found[new] = array.T if full == _HEAD else array
+    return found
+
+
+def _tie(arrays, fields):
+    """Take one table for the embedding and the head, whichever is there, unless the two differ."""
+    table, head = (arrays.get(f"{name}.weight") for name in ("token_embedding", "head"))
+    if head is None:
+        return
+    if table is None:
+        arrays["token_embedding.weight"] = head.T
+    elif table.shape != head.T.shape or not np.array_equal(table, head.T, equal_nan=True):
+        fields.tie_weights = False  # as transformers does: each is used
+        return
+    del arrays["head.weight"]
 
 
 def _weight_files(directory):
@@ -181,35 +253,25 @@ def save_gpt2(directory: Path | str, model: Any, tokenizer: Any = None, notes: A
     """
     if misfits := gpt2_misfits(model.config):
         raise ValueError(f"this model cannot be a GPT-2: {'; '.join(misfits)}")
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    config = _config(model.config, tokenizer.stop if tokenizer else None)
+    config = _config(model.config, tokenizer)
     arrays = _gpt2_arrays(model.state_dict(), model.config.n_layer)
     save_model(directory, model, tokenizer, notes, config, arrays)
 
 
-def _config(config, stop):
-    """The config.json of a GPTConfig."""
+def _config(config, tokenizer):
+    """The config.json of a GPTConfig. Special tokens that nobody has named are null."""
     theirs = {ours: name for name, ours in reversed(_ACTIVATIONS.items())}
-    end = config.vocab_size - 1 if stop is None else stop
+    first, end = (tokenizer.separator, tokenizer.stop) if tokenizer else (None, None)
     return {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
-        "vocab_size": config.vocab_size,
-        "n_positions": config.block_size,
-        "n_embd": config.n_embd,
-        "n_layer": config.n_layer,
-        "n_head": config.n_head,
-        "n_inner": config.d_ff,
+        **{key: getattr(config, ours) for key, ours in _KEYS.items()},
         "activation_function": theirs[config.activation],
-        "layer_norm_epsilon": config.eps,
-        "scale_attn_weights": config.scale_attention,
-        "scale_attn_by_inverse_layer_idx": config.scale_by_layer,
-        "tie_word_embeddings": config.tie_weights,
         "resid_pdrop": config.dropout,
         "embd_pdrop": config.dropout,
         "attn_pdrop": config.dropout,
-        "bos_token_id": end,
-        "eos_token_id": end,
+        **dict(zip(_TOKENS, (first, end, None), strict=True)),
+        **(config.token_ids or {}),
     }
 
 

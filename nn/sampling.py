@@ -14,7 +14,7 @@ import numpy as np
 
 from autograd import no_grad
 
-from .config import option
+from .config import check_types, option
 
 __all__ = ["Sampling", "generate", "stream"]
 
@@ -35,6 +35,7 @@ class Sampling:
     repetition_penalty: float = option(1.0, "above 1: fewer repeats")
 
     def __post_init__(self):
+        check_types(self)
         if not 0 <= self.temperature < math.inf:
             raise ValueError(
                 f"temperature must be 0 (always the likeliest) or more, got {self.temperature}"
@@ -60,13 +61,15 @@ class Sampling:
         Only the top_k likeliest tokens can be drawn; of these, the fewest that hold the share top_p
         of their probability; of these, the ones at least min_p times as likely as the likeliest.
         `before` has the tokens of each row so far, for the repetition penalty. At temperature 0 the
-        likeliest token is taken, and rng is not used.
+        likeliest token is taken, and rng is not used. A logit of -inf is a token that cannot be
+        drawn. Raises ValueError for nan, for inf, and for a row that has nothing but -inf.
         """
-        if not np.isfinite(logits).any(axis=-1).all() or np.isnan(logits).any():
-            raise ValueError("the model gives nan: its training has diverged")
+        _check_logits(logits, "the model gives", "its training has diverged, or a file is damaged")
         if self.repetition_penalty != 1:
             rows = zip(logits, before, strict=True)
             logits = np.array([penalize(row, ids, self.repetition_penalty) for row, ids in rows])
+            penalty = f"the repetition_penalty {self.repetition_penalty} gives"
+            _check_logits(logits, penalty, "take one that is nearer to 1")
         if self.temperature == 0:
             return logits.argmax(axis=-1)
         cumulative = np.cumsum(self._weights(logits), axis=-1)  # (B, V)
@@ -92,13 +95,22 @@ class Sampling:
         return p
 
 
+def _check_logits(logits, source, advice):
+    """Raise ValueError unless each row of logits (B, V) has a largest one, which is finite."""
+    largest = np.atleast_1d(logits.max(axis=-1))  # nan where one of a row is nan
+    if (wrong := largest[~np.isfinite(largest)]).size:
+        what = "-inf for every token" if wrong[0] < 0 else f"{wrong[0]} for a token"
+        raise ValueError(f"{source} {what}: {advice}")
+
+
 def penalize(logits: np.ndarray, before: np.ndarray, penalty: float) -> np.ndarray:
     """Logits (V,) in which the tokens `before` are less likely if `penalty` is above 1.
 
     It divides positive logits and multiplies negative ones: Keskar et al., arXiv:1909.05858.
     """
     seen, logits = np.unique(before), logits.copy()
-    logits[seen] *= np.where(logits[seen] > 0, 1 / penalty, penalty)
+    with np.errstate(over="ignore"):  # refused after it
+        logits[seen] *= np.where(logits[seen] > 0, 1 / penalty, penalty)
     return logits
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..config import option, require
+from ..config import check_types, option, require
 from ..functional import IGNORE_INDEX
 from ..optim import AdamW, Muon, flatten, warmup_cosine
 from .crew import Crew
@@ -55,6 +55,7 @@ class TrainConfig:
     seed: int = option(1337, "the same seed gives the same weights and batches")
 
     def __post_init__(self):
+        check_types(self)
         if self.learning_rate is None:
             self.learning_rate = 4e-3 if self.optimizer == "muon" else 1e-3
         if self.min_lr is None:
