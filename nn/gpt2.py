@@ -136,7 +136,7 @@ def _check_sizes(path, fields, arrays):
     entries = sum(array.size for array in arrays.values())
     for key, ours in _KEYS.items():
         size = getattr(fields, ours)
-        if key.startswith(("vocab_size", "n_")) and size * fields.n_layer > 4 * entries:
+        if key.startswith(("vocab_size", "n_")) and size * fields.n_layer > 4 * entries + (1 << 20):
             raise ValueError(
                 f"{path}: {key} is {size}, n_layer {fields.n_layer}, and the weights beside it "
                 f"have only {entries:,} entries"

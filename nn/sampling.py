@@ -151,11 +151,13 @@ def stream(
     *,
     stop: int | Sequence[int] | None = None,
     rng: np.random.Generator | None = None,
+    allowed: np.ndarray | None = None,
     **options: Any,
 ) -> Iterator[Any]:
     """Yields each new token as it is drawn: an int for ids (T,), an array (B,) for B prompts.
 
-    `sampling`, or its fields as `options`, says how to draw. A token depends on the block_size
+    `sampling`, or its fields as `options`, says how to draw. `allowed` (V,), if given, is True for
+    the tokens that may be drawn: a model can have rows that stand for none. A token depends on the block_size
     tokens before it. If the model has a `decoder()`, the function that this returns gives the
     logits: it may keep what it has computed, which saves time and changes no token.
     """
@@ -175,6 +177,8 @@ def stream(
     next_logits = decoder() if decoder else _plain_decoder(model)
     for _ in range(max_new_tokens):
         logits = _without_dropout(model, next_logits, rows, padding)[~done]
+        if allowed is not None:
+            logits = np.where(allowed, logits, -np.inf)
         before = [rows[b, padding[b] :] for b in np.flatnonzero(~done)]
         new = np.full(len(rows), ends[0] if ends.size else 0)
         new[~done] = sampling.draw(logits, rng, before)

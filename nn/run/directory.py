@@ -206,14 +206,26 @@ def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any,
         raise ValueError(
             f"no model in {directory}: give the --out-dir of `tinygpt.py train`, or a GPT-2 folder"
         )
-    model, tokenizer = architecture.open(directory), load_tokenizer(directory)
-    padded = model.config.vocab_size - tokenizer.vocab_size  # often to a multiple of 64
-    if padded and not (0 < padded < 128 and model.config.vocab_size % 64 == 0):
+    model = architecture.open(directory)
+    tokenizer = _tokenizer_of(directory, vars(model.config))
+    if tokenizer.kind != "bpe" and tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model "
             f"{model.config.vocab_size}: one of them belongs to another model"
         )
     return model, tokenizer
+
+
+def _tokenizer_of(directory, config):
+    """The tokenizer of a folder, which is told what the fields of the model's config say of it.
+
+    A model may have more rows than a bpe tokenizer has tokens, or fewer: transformers opens both.
+    """
+    tokenizer: Any = load_tokenizer(directory)
+    if tokenizer.kind == "bpe":
+        tokenizer.rows = config["vocab_size"]
+        tokenizer.end = (config.get("token_ids") or {}).get("eos_token_id", tokenizer.end)
+    return tokenizer
 
 
 # ---------------------------------------------------------------- opening a run
@@ -301,7 +313,7 @@ def _new_run(request, architecture, team, files, text, config, base, tokenizer):
     write_json(directory / "settings.json", settings)
     model = architecture.model(model_config, None if base else np.random.default_rng(config.seed))
     if base:
-        model.load_state_dict(base.state_dict(), assign=True)
+        model.load_state_dict(base.state_dict())  # copied: what is trained is no mapped file
     training = Training(model, config)
     run = Run(directory, training, tokenizer, tokens, settings, architecture)
     run.save()
@@ -380,7 +392,8 @@ def _resumed_tokens(directory, settings):
                 raise ValueError("the text was changed since the run began")
         except ValueError as gone:
             raise ValueError(f"{lost}; and it cannot be made again: {gone}") from gone
-        tokenizer = load_tokenizer(directory) if settings["init_from"] else None
+        config = settings["model"]
+        tokenizer = _tokenizer_of(directory, config) if settings["init_from"] else None
         return tokenize(files, where, text, byte_progress, tokenizer)
 
 

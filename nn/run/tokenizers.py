@@ -35,7 +35,7 @@ class Tokenizer(abc.ABC):
     kind: str
     file = "vocabulary.json"
     separator: Any = None  # the token between two files, an int or None
-    stop: Any = None  # the token that ends a text, an int or None
+    stop: Any = None  # the token that ends a text: an int, a list of them, or None
 
     @property
     @abc.abstractmethod
@@ -62,8 +62,12 @@ class Tokenizer(abc.ABC):
     def to_json(self) -> str:
         """The whole tokenizer as a text."""
 
-    def starts(self) -> range:
+    def starts(self) -> Sequence[int]:
         """The tokens that a text may begin with."""
+        return range(self.vocab_size)
+
+    def known(self) -> Sequence[int]:
+        """The ids that stand for a token. A model may have rows for more."""
         return range(self.vocab_size)
 
     def save(self, directory: Path | str) -> Path:
@@ -192,8 +196,10 @@ class BPETokenizer(Tokenizer):
     kind = "bpe"
     file = "tokenizer.json"
 
-    def __init__(self, model: Any = None):
+    def __init__(self, model: Any = None, end: Any = END_OF_TEXT):
         self._model = model
+        self.end = end  # what ends a text: a token, its id, several ids, or None
+        self.rows: int | None = None  # ids below it have a row in the model; None: all have
 
     def fit(self, text: str | Iterable[str], vocab_size: int | None = None) -> BPETokenizer:
         """Learn vocab_size tokens (5000 if None; fewer if the text does not hold so many)."""
@@ -214,19 +220,36 @@ class BPETokenizer(Tokenizer):
 
     @property
     def vocab_size(self) -> int:
-        return self._model.get_vocab_size()
+        return max(self.known()) + 1  # more than the number of tokens, where ids are left out
+
+    def known(self) -> Sequence[int]:
+        return sorted(self._model.get_vocab().values())
+
+    def starts(self) -> Sequence[int]:
+        """The tokens that a text may begin with: those that have a row in the model."""
+        return [i for i in self.known() if self.rows is None or i < self.rows]
 
     @property
-    def stop(self) -> int | None:
-        """The id of <|endoftext|>, which ends a text and stands between two files."""
-        return self._model.token_to_id(END_OF_TEXT)
+    def stop(self) -> Any:
+        """The id of the token that ends a text: <|endoftext|>, unless a folder names others."""
+        return self._model.token_to_id(self.end) if isinstance(self.end, str) else self.end
 
-    separator = stop
+    @property
+    def separator(self) -> int | None:
+        """The id of the token between two files: the first that ends a text, or <|endoftext|>."""
+        first = self.stop[0] if isinstance(self.stop, list) else self.stop
+        return self._model.token_to_id(END_OF_TEXT) if first is None else first
 
     def encode(self, text: str) -> list[int]:
         parts = [*_parts(text)]  # the library encodes them in parallel
         encoded = self._model.encode_batch_fast(parts, add_special_tokens=False)
-        return [*itertools.chain.from_iterable(part.ids for part in encoded)]
+        ids = [*itertools.chain.from_iterable(part.ids for part in encoded)]
+        if self.rows is not None and (last := max(ids, default=0)) >= self.rows:
+            raise ValueError(
+                f"the text has the token {self._model.id_to_token(last)!r}, whose id is {last}; "
+                f"the model has {self.rows} rows and none for it: leave it out of the text"
+            )
+        return ids
 
     def decode(self, ids: Iterable[int]) -> str:
         return self._model.decode([int(i) for i in ids], skip_special_tokens=False)
@@ -261,14 +284,18 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     whole, *parts = (directory / n for n in ("tokenizer.json", "vocab.json", "merges.txt"))
     if whole.exists() or parts[0].exists():
         library = _tokenizers()
+        tokens = _named_tokens(directory)
         try:
             if whole.exists():
-                return BPETokenizer(library.Tokenizer.from_str(whole.read_text("utf-8")))
-            model = library.Tokenizer(library.models.BPE.from_file(*map(str, parts)))
+                model = library.Tokenizer.from_str(whole.read_text("utf-8"))
+            else:
+                vocabulary, merges = library.models.BPE.read_file(*map(str, parts))
+                vocabulary = _with_added(vocabulary, tokens)
+                model = _byte_level(library.Tokenizer(library.models.BPE(vocabulary, merges)))
+            return _with_named(model, tokens)
         except Exception as error:  # the library raises nothing narrower
             path = whole if whole.exists() else parts[0]
             raise ValueError(f"{path} is not a tokenizer ({error})") from error
-        return BPETokenizer(_byte_level(model))
     path = directory / "vocabulary.json"
     if not path.exists():
         raise ValueError(
@@ -290,6 +317,65 @@ def _byte_level(model):
     if model.token_to_id(END_OF_TEXT) is not None:
         model.add_special_tokens([END_OF_TEXT])
     return model
+
+
+# Files of Hugging Face's beside a vocabulary, which name tokens of it and add others.
+_BESIDE = ("added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
+
+
+def _named_tokens(directory):
+    """{"ids": {token: id}, "options": {token: options}, "end": token} from the files _BESIDE."""
+    paths = [directory / name for name in _BESIDE]
+    ids, *maps = (read_json(path) if path.exists() else {} for path in paths)
+    content = {**maps[0], **maps[1]}
+    options: dict[str, Any] = {token: {} for token in ids}
+    try:
+        for key, value in content.items():
+            if key.endswith(("_token", "special_tokens")):
+                options |= _tokens_in(value)
+        for number, entry in content.get("added_tokens_decoder", {}).items():
+            ((token, its),) = _tokens_in(entry).items()
+            ids[token], options[token] = int(number), its
+        if not all(type(i) is int and i >= 0 for i in ids.values()):
+            raise ValueError(f"ids are whole numbers, got {[*ids.values()]}")
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"one of {', '.join(map(str, paths))} is damaged ({error})") from error
+    return {"ids": ids, "options": options, "end": [*_tokens_in(content.get("eos_token"))]}
+
+
+def _tokens_in(value):
+    """{token: options} of a token, a list or a mapping of them; a token may be an object."""
+    if isinstance(value, str):
+        return {value: {"special": True}}
+    if isinstance(value, dict) and "content" in value:
+        names = ("single_word", "lstrip", "rstrip", "normalized", "special")
+        its = {name: value[name] for name in names if name in value}
+        return {value["content"]: {"special": True, **its}}
+    several = value.values() if isinstance(value, dict) else value if type(value) is list else ()
+    return {token: its for one in several for token, its in _tokens_in(one).items()}
+
+
+def _with_added(vocabulary, tokens):
+    """The vocabulary {token: id} of vocab.json with those that the files beside it add."""
+    new = {token: i for token, i in tokens["ids"].items() if token not in vocabulary}
+    before = {i: token for token, i in vocabulary.items()}
+    for token, i in new.items():
+        if i in before:
+            raise ValueError(f"{token!r} has the id {i} beside it, which {before[i]!r} has in it")
+        before[i] = token
+    return {**vocabulary, **new}
+
+
+def _with_named(model, tokens):
+    """A BPETokenizer in which each named token is one token wherever it stands in a text."""
+    library = _tokenizers()
+    done = {token.content for token in model.get_added_tokens_decoder().values()}
+    model.add_tokens([
+        library.AddedToken(token, **its) for token, its in tokens["options"].items()
+        if token not in done and model.token_to_id(token) is not None
+    ])  # fmt: skip
+    ends = [token for token in tokens["end"] if model.token_to_id(token) is not None]
+    return BPETokenizer(model, *ends)
 
 
 def _are_strings(tokens):
