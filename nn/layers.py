@@ -1,7 +1,7 @@
 """Layers: ops with weights. Next to read: transformer.py, which is built of them.
 
 Weights are float32, drawn from an explicit `numpy.random.Generator`. With None in its place they
-are zeros, to be loaded.
+are zeros, to be loaded; dropout then has a generator of its own.
 """
 
 from __future__ import annotations
@@ -100,19 +100,21 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """In training, zeroes entries with probability p and scales the others by 1 / (1 - p)."""
+    """In training, zeroes entries with probability p and scales the others by 1 / (1 - p).
+
+    With None in place of `rng` it draws from a generator of its own, other numbers each time; set
+    its attribute `rng` to draw the same ones again.
+    """
 
     def __init__(self, p: float, rng: np.random.Generator | None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}")
-        self.p, self.rng = p, rng
+        self.p, self.rng = p, np.random.default_rng() if rng is None else rng
 
     def __call__(self, x: Tensor) -> Tensor:
         """x with entries zeroed; x itself after eval(), or if p is 0."""
         if not (self.training and self.p):
             return x
-        if self.rng is None:
-            raise ValueError("Dropout: no random generator to draw from: set its `rng`, or eval()")
         return F.dropout(x, self.p, self.rng)
 
     def describe(self) -> str:

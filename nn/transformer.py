@@ -112,7 +112,6 @@ class MultiHeadAttention(Module):
 
     def _dropout_mask(self, x):
         shape = (*x.shape[:-2], self.n_head, x.shape[-2], x.shape[-2])  # (..., H, T, T)
-        assert self.dropout.rng is not None
         return F.dropout_mask(shape, self.dropout.p, self.dropout.rng, x.dtype)
 
 
@@ -246,7 +245,7 @@ def _checkpointed(x, *weights, module, options, states):
 
 def _generators(module):
     """The random generators that dropout draws from, each once."""
-    found = {id(m.rng): m.rng for m in module.modules() if isinstance(m, Dropout) and m.rng}
+    found = {id(m.rng): m.rng for m in module.modules() if isinstance(m, Dropout)}
     return list(found.values())
 
 

@@ -126,7 +126,7 @@ def test_a_file_that_does_not_fit(tmp_path):
 def test_places_that_cannot_be_written(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    for name in ("missing/file", "folder", "file/file"):
+    for name in ("folder", "file/file", "file/missing/file"):
         with pytest.raises(OSError) as caught:
             write_json(tmp_path / name, {})
         assert str(caught.value).startswith(f"cannot write {tmp_path / name}: ")

@@ -113,7 +113,7 @@ def test_shards(tmp_path):
         ({"n_layer": 3}, r"missing: transformer.h.2.ln_1.weight"),
         ({"n_layer": 1}, "unexpected: transformer.h.1.attn.c_attn.bias"),
         ({"n_head": 3}, "n_embd 8 cannot be divided among n_head 3"),
-        ({"n_layer": "two"}, "n_layer must be a number, got 'two'"),
+        ({"n_layer": "two"}, "config.json: n_layer must be a whole number, got 'two'"),
     ],
 )
 def test_configs_that_do_not_fit(tmp_path, change, message):

@@ -345,8 +345,11 @@ def test_a_tokenizer_in_the_two_files_of_gpt2(bpe, tmp_path):
 def test_no_tokenizer(tmp_path):
     with pytest.raises(ValueError, match=f"there is no tokenizer in {tmp_path}: no tokenizer"):
         load_tokenizer(tmp_path)
-    with pytest.raises(OSError, match=r"cannot write .*missing"):
-        CharTokenizer("abc").save(tmp_path / "missing")
+    CharTokenizer("abc").save(tmp_path / "missing" / "folder")  # which it makes
+    assert load_tokenizer(tmp_path / "missing" / "folder").tokens == ["a", "b", "c"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write .*file"):
+        CharTokenizer("abc").save(tmp_path / "file")
 
 
 # ---------------------------------------------------------------- files of text

@@ -243,11 +243,14 @@ class BPETokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         parts = [*_parts(text)]  # the library encodes them in parallel
         encoded = self._model.encode_batch_fast(parts, add_special_tokens=False)
-        ids = [*itertools.chain.from_iterable(part.ids for part in encoded)]
+        return self._with_rows([*itertools.chain.from_iterable(part.ids for part in encoded)])
+
+    def _with_rows(self, ids):
+        """The ids. Raises ValueError if the model has no row for one of them."""
         if self.rows is not None and (last := max(ids, default=0)) >= self.rows:
             raise ValueError(
-                f"the text has the token {self._model.id_to_token(last)!r}, whose id is {last}; "
-                f"the model has {self.rows} rows and none for it: leave it out of the text"
+                f"the text has the token {self._model.id_to_token(last)!r} of id {last}, and the "
+                f"model has rows for the ids below {self.rows} only: leave it out of the text"
             )
         return ids
 
