@@ -28,8 +28,9 @@ __all__ = [
 def write_atomically(path: Path | str, write: Callable[[str], object]) -> None:
     """Call write(name) on a temporary file beside `path`, then rename it to `path`.
 
-    Folders that are missing are made. The file and its new name are forced to the disk: after a power cut there is the old file or
-    the new one. Raises OSError if it cannot be written; then the old file stays as it was.
+    Folders that are missing are made. The file and its new name are forced to the disk: after a
+    power cut there is the old file or the new one. Raises OSError if it cannot be written; then the
+    old file stays as it was.
     """
     path, temporary = Path(path), None
     try:
@@ -145,9 +146,10 @@ def load_arrays(
     """The arrays and the header of a safetensors file; bfloat16 becomes float32.
 
     The arrays are the file itself, mapped into memory, so that opening it copies nothing; writing
-    to an array does not change the file. While they are in use, replace the file (as save_arrays
-    does) but never write into it (as `cp` does): that changes them. Raises ValueError if it is not a safetensors file, if its
-    checksum does not fit, or if it has no checksum but must be `sealed`.
+    to an array does not change the file. A program that writes into the file meanwhile, as `cp`
+    does, changes them; one that replaces it, as save_arrays does, does not. Raises ValueError if it
+    is not a safetensors file, if its checksum does not fit, or if it has no checksum but must be
+    `sealed`.
     """
     try:
         raw = np.memmap(path, np.uint8, "c").view(np.ndarray)

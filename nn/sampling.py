@@ -157,9 +157,9 @@ def stream(
     """Yields each new token as it is drawn: an int for ids (T,), an array (B,) for B prompts.
 
     `sampling`, or its fields as `options`, says how to draw. `allowed` (V,), if given, is True for
-    the tokens that may be drawn: a model can have rows that stand for none. A token depends on the block_size
-    tokens before it. If the model has a `decoder()`, the function that this returns gives the
-    logits: it may keep what it has computed, which saves time and changes no token.
+    the tokens that may be drawn: a model can have rows that stand for none. A token depends on the
+    block_size tokens before it. If the model has a `decoder()`, the function that this returns
+    gives the logits: it may keep what it has computed, which saves time and changes no token.
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")

@@ -331,11 +331,12 @@ def _named_tokens(directory):
     paths = [directory / name for name in _BESIDE]
     ids, *maps = (read_json(path) if path.exists() else {} for path in paths)
     content = {**maps[0], **maps[1]}
-    options: dict[str, Any] = {token: {} for token in ids}
+    options: dict[str, Any] = {}
     try:
         for key, value in content.items():
             if key.endswith(("_token", "special_tokens")):
                 options |= _tokens_in(value)
+        options |= {token: {} for token in ids}  # transformers asks the files in this order, too
         for number, entry in content.get("added_tokens_decoder", {}).items():
             ((token, its),) = _tokens_in(entry).items()
             ids[token], options[token] = int(number), its

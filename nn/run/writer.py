@@ -56,6 +56,7 @@ class Writer:
             unknown = ", ".join(tokenizer.unknown(prompt))
             print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
         V, known = self.model.config.vocab_size, tokenizer.known()
+        ends: Any = [] if tokenizer.stop is None else np.ravel(tokenizer.stop)
         rows: Any = stream(
             self.model, [ids] * self.num_samples, self.max_new_tokens, self.sampling,
             stop=tokenizer.stop, rng=self._rng, allowed=np.isin(np.arange(V), known),
@@ -64,7 +65,6 @@ class Writer:
             rows = np.array([*rows]).reshape(-1, self.num_samples)
         for n in range(self.num_samples):
             print("-" * 40 + "\n" if n else "", tokenizer.decode(ids), sep="", end="", flush=True)
-            ends = [] if tokenizer.stop is None else np.ravel(tokenizer.stop)
             new = itertools.takewhile(lambda i: i not in ends, (int(row[n]) for row in rows))
             for piece in stream_text(tokenizer, ids, new, self.stop):
                 print(piece, end="", flush=True)
