@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from common import PROGRAMS
+from common import PROGRAMS, small
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import tinygpt
 from nn import files
 from nn.files import (
     load_arrays,
@@ -135,6 +136,49 @@ def test_places_that_cannot_be_written(tmp_path):
             tmp_path / "file", lambda name: (_ for _ in ()).throw(OSError("no number"))
         )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_missing_folders_are_made_for_every_kind_of_file(tmp_path, kind):
+    """By each function that writes, from a path of either type."""
+    model, tokenizer = small(), tinygpt.CharTokenizer("abcdefghijk")
+    for n, write in enumerate((
+        lambda path: save_arrays(path, TINY), lambda path: write_json(path, {"x": 1}),
+        lambda path: write_atomically(path, lambda name: Path(name).touch()), tokenizer.save,
+        lambda path: files.save_model(path, model, tokenizer), model.save_pretrained,
+        lambda path: tinygpt.save(path, model, tokenizer),
+    )):  # fmt: skip
+        path = kind(tmp_path / str(n) / "a" / "b")
+        write(path)
+        assert Path(path).exists()
+    same(load_arrays(kind(tmp_path / "0" / "a" / "b"))[0], TINY)
+    assert read_json(kind(tmp_path / "1" / "a" / "b")) == {"x": 1}
+    assert tinygpt.load(kind(tmp_path / "6" / "a" / "b"))[0].config == model.config
+    with locked(kind(tmp_path / "c" / "d")):
+        assert files.checksum(kind(tmp_path / "1" / "a" / "b"))
+
+
+def test_a_name_without_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_arrays("x", TINY)
+    same(load_arrays("x")[0], TINY)
+    write_json("y", {"x": 1})
+    assert read_json("y") == {"x": 1}
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
+                                   OSError(errno.EROFS, os.strerror(errno.EROFS))])  # fmt: skip
+def test_a_folder_that_cannot_be_written_or_made(tmp_path, monkeypatch, error):
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    for write in (tinygpt.CharTokenizer("abc").save, small().save_pretrained):
+        with pytest.raises(OSError, match=f"^cannot write {tmp_path}/.*: {error.strerror}$"):
+            write(tmp_path)
+    monkeypatch.setattr("os.mkdir", refuse)
+    with pytest.raises(OSError, match=f"^cannot write {tmp_path}/new/file: {error.strerror}$"):
+        save_arrays(tmp_path / "new" / "file", TINY)
 
 
 @posix
@@ -337,6 +381,7 @@ def entry(**changes):
         entry(shape=[1], data_offsets=[0, 4]),
         {**entry(), "__metadata__": None}, {**entry(), "__metadata__": 3},
         {**entry(), "__metadata__": "text"}, {**entry(), "__metadata__": {"checksum": 3}},
+        {**entry(), "__metadata__": {"seals": {}}}, {**entry(), "__metadata__": {"notes": None}},
     ],
     ids=str,
 )  # fmt: skip
@@ -409,6 +454,12 @@ def test_the_header_holds_strings(tmp_path):
     with pytest.raises(TypeError, match="cannot save step in the header: expected a string, got 3"):
         save_arrays(tmp_path / "file", TINY, {"step": 3})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seals", ["", "[1]", "3", "null", '"text"', "{", "[" * 100_000])
+def test_seals_that_are_damaged(tmp_path, seals):
+    with pytest.raises(ValueError, match=f"the seals in model.safetensors of {tmp_path} are damag"):
+        files.check_seals(tmp_path, {"seals": seals})
 
 
 def test_nothing_to_load(tmp_path):
