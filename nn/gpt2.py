@@ -74,8 +74,9 @@ def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: 
     fields = _made(path, config, own or _fields(path))
     if not own:
         _check_sizes(path, fields, arrays)
-    if not own or (directory / "generation_config.json").exists():
-        fields.token_ids = _token_ids(directory, {} if own else content, fields)
+    # If it was written here, config.json also names those of the tokenizer, which knows them.
+    named = (own.get("token_ids") or {}) if own else content
+    fields.token_ids = _token_ids(directory, named, fields) or None
     arrays = _renamed(directory, arrays, gpt2_names(fields.n_layer))
     if fields.tie_weights:
         _tie(arrays, fields)

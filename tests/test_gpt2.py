@@ -369,6 +369,40 @@ def test_tokens_added_beside_a_vocabulary(tmp_path, tokenizer, files):
     assert loaded.vocab_size == 299 + len(added)
 
 
+NAMED = [  # the files beside tokenizer.json, and the tokens that they make one token
+    {"tokenizer_config": {"eos_token": "</s>"}},
+    {"special_tokens_map": {"eos_token": "</s>", "pad_token": "<pad>"}},
+    {"tokenizer_config": {"added_tokens_decoder": {
+        "300": stripped("<|endoftext|>", special=True), "301": stripped("<pad>", special=True)}}},
+    {"added_tokens": {"<pad>": 301}}, {"special_tokens_map": {"eos_token": stripped("</s>")}},
+    {"tokenizer_config": {"added_tokens_decoder": {"299": stripped("</s>", lstrip=True)}}},
+    {"tokenizer_config": {"added_tokens_decoder": {
+        "300": stripped("<|endoftext|>", rstrip=True, special=True)}}},
+    {"tokenizer_config": {"model_max_length": 12, "extra_special_tokens": {}, "eos_token": None}},
+]  # fmt: skip
+
+
+def whole_file(tmp_path, tokenizer, **files):
+    """tokenizer.json, with "</s>" as a token of its vocabulary, and more files beside it."""
+    content = json.loads(tokenizer.to_json())
+    content["model"]["vocab"]["</s>"] = 299
+    content["added_tokens"][0]["id"] = 300
+    for name, each in {**files, "tokenizer": content}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(each))
+    return tmp_path
+
+
+@pytest.mark.parametrize("files", NAMED, ids=range(len(NAMED)))
+def test_tokens_named_beside_a_tokenizer(tmp_path, tokenizer, files):
+    loaded = load_tokenizer(whole_file(tmp_path, tokenizer, **files))
+    for token, i in (("</s>", 299), ("<|endoftext|>", 300), ("<pad>", 301)):
+        one = token == "<|endoftext|>" or f'"{token}"' in json.dumps(files)
+        assert (loaded.encode(f"To{token}be").count(i) == 1) == one
+    assert loaded.stop == (299 if any(part.get("eos_token") for part in files.values()) else 300)
+    again = load_tokenizer(loaded.save(tmp_path / "again").parent)
+    assert again.encode(SAMPLE) == loaded.encode(SAMPLE)  # all of it is in tokenizer.json
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -662,9 +696,12 @@ def test_transformers_stops_where_this_does(library, tmp_path, tokenizer, config
             assert ours == drawn[0].tolist()
 
 
-@pytest.mark.parametrize("files", BESIDE[1:], ids=range(1, len(BESIDE)))
-def test_added_tokens_are_those_of_transformers(library, tmp_path, tokenizer, files):
-    ours = load_tokenizer(two_files(tmp_path, tokenizer, config={"model_type": "gpt2"}, **files))
+FILES = [*((two_files, files) for files in BESIDE[1:]), *((whole_file, files) for files in NAMED)]
+
+
+@pytest.mark.parametrize(("write", "files"), FILES, ids=range(len(FILES)))
+def test_added_tokens_are_those_of_transformers(library, tmp_path, tokenizer, write, files):
+    ours = load_tokenizer(write(tmp_path, tokenizer, config={"model_type": "gpt2"}, **files))
     theirs = library.AutoTokenizer.from_pretrained(tmp_path)
     rng, words = RNG(0), ["<pad>", "</s>", "<extra>", " ", "to", "be", "느냐", "\n", "<", "  x"]
     for _ in range(200):

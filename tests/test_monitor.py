@@ -267,8 +267,9 @@ def test_metrics_that_cannot_be_read_or_written(tmp_path):
         read_metrics(tmp_path / "missing")
     with pytest.raises(ValueError, match="Is a directory"):
         read_metrics(tmp_path)
-    with pytest.raises(OSError, match=r"cannot write .*missing.*file"):
-        Metrics(tmp_path / "missing" / "file")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write .*file.*metrics"):
+        Metrics(tmp_path / "file" / "metrics")
 
 
 # ---------------------------------------------------------------- as a picture

@@ -10,6 +10,7 @@ import abc
 import collections
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -372,12 +373,10 @@ def _with_added(vocabulary, tokens):
 
 def _with_named(model, tokens):
     """A BPETokenizer in which each named token is one token wherever it stands in a text."""
-    library = _tokenizers()
-    done = {token.content for token in model.get_added_tokens_decoder().values()}
-    model.add_tokens([
-        library.AddedToken(token, **its) for token, its in tokens["options"].items()
-        if token not in done and model.token_to_id(token) is not None
-    ])  # fmt: skip
+    library, ids = _tokenizers(), tokens["ids"]
+    done = {token.content for token in model.get_added_tokens_decoder().values()} - ids.keys()
+    named = sorted(tokens["options"].items(), key=lambda pair: ids.get(pair[0], math.inf))
+    model.add_tokens([library.AddedToken(t, **its) for t, its in named if t not in done])
     ends = [token for token in tokens["end"] if model.token_to_id(token) is not None]
     return BPETokenizer(model, *ends)
 
