@@ -63,18 +63,18 @@ def _typed(name, value, kind):
         number = False
     if allowed:
         if not isinstance(value, str) or value not in allowed:
-            raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, got {value!r}")
+            raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, got {value!r:.60}")
     elif bool in kinds:
         if not isinstance(value, (bool, np.bool_)):
-            raise ValueError(f"{name} must be true or false, got {value!r}")
+            raise ValueError(f"{name} must be true or false, got {value!r:.60}")
         return bool(value)
     elif int in kinds:
         if not number or value % 1 != 0:  # inf % 1 is nan
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
+            raise ValueError(f"{name} must be a whole number, got {value!r:.60}")
         return int(value)
     elif float in kinds:
         if not number:
-            raise ValueError(f"{name} must be a number, got {value!r}")
+            raise ValueError(f"{name} must be a number, got {value!r:.60}")
         return value if type(value) in (int, float) else float(value)
     return value
 

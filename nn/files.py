@@ -47,6 +47,8 @@ def write_atomically(path: Path | str, write: Callable[[str], object]) -> None:
         if temporary:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+        if isinstance(error, FileExistsError):
+            raise OSError(f"cannot write {path}: {path.parent} is a file, not a folder") from error
         if isinstance(error, OSError):
             raise OSError(f"cannot write {path}: {error.strerror or error}") from error
         raise

@@ -131,6 +131,8 @@ def test_places_that_cannot_be_written(tmp_path):
         with pytest.raises(OSError) as caught:
             write_json(tmp_path / name, {})
         assert str(caught.value).startswith(f"cannot write {tmp_path / name}: ")
+    with pytest.raises(OSError, match=r"/file/file: .*/file is a file, not a folder$"):
+        save_arrays(tmp_path / "file" / "file", TINY)
     with pytest.raises(OSError, match=r"^cannot write .*file: no number$"):
         write_atomically(
             tmp_path / "file", lambda name: (_ for _ in ()).throw(OSError("no number"))

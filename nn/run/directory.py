@@ -207,7 +207,7 @@ def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any,
             f"no model in {directory}: give the --out-dir of `tinygpt.py train`, or a GPT-2 folder"
         )
     model = architecture.open(directory)
-    tokenizer = _tokenizer_of(directory, vars(model.config))
+    tokenizer = _tokenizer_of(directory, asdict(model.config))
     if tokenizer.kind != "bpe" and tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"the tokenizer in {directory} has {tokenizer.vocab_size} tokens, the model "
