@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import sys
+import types
 import typing
 from dataclasses import field, fields
 from typing import Any, Literal, get_args, get_origin
@@ -57,22 +58,23 @@ def check_types(config: Any) -> None:
 
 def _typed(name, value, kind):
     """A value as a bool, an int or a float, if `kind` is such a type; else as it is."""
-    allowed, kinds = choices(kind), {kind, *get_args(kind)}
+    allowed, several = choices(kind), get_origin(kind) in (typing.Union, types.UnionType)
+    kinds = (set(get_args(kind)) if several else {kind}) - {type(None)}
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if isinstance(value, int) and abs(value) > sys.float_info.max:  # JSON can hold such a one
         number = False
     if allowed:
-        if not isinstance(value, str) or value not in allowed:
+        if not isinstance(value, tuple(map(type, allowed))) or value not in allowed:
             raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, got {value!r:.60}")
-    elif bool in kinds:
+    elif kinds == {bool}:
         if not isinstance(value, (bool, np.bool_)):
             raise ValueError(f"{name} must be true or false, got {value!r:.60}")
         return bool(value)
-    elif int in kinds:
+    elif kinds == {int}:
         if not number or value % 1 != 0:  # inf % 1 is nan
             raise ValueError(f"{name} must be a whole number, got {value!r:.60}")
         return int(value)
-    elif float in kinds:
+    elif kinds and kinds <= {int, float}:
         if not number:
             raise ValueError(f"{name} must be a number, got {value!r:.60}")
         return value if type(value) in (int, float) else float(value)

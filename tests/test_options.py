@@ -4,8 +4,9 @@ import functools
 import itertools
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from common import RNG, small
 import nn.sampling
 import tinygpt
 from autograd import Tensor
+from nn.config import check_types
 from nn.sampling import Sampling
 from tinygpt import GPTConfig, TrainConfig
 
@@ -70,6 +72,29 @@ def test_options_of_another_type(name):
 def test_a_choice_of_another_type(value):
     with pytest.raises(ValueError, match=r"^activation must be gelu or gelu_erf or relu or silu"):
         GPTConfig(8, activation=value)
+
+
+@dataclass
+class Other:
+    """A config with fields of more types, as another class of models may have one."""
+
+    sizes: list[int] = field(default_factory=list)
+    either: int | str = 0
+    number: int | float = 0
+    few: Literal[1, 2] = 1
+    free: Any = None
+
+
+def test_fields_of_other_types_are_left_alone():
+    for name, value in (("sizes", [1, 2]), ("either", "x"), ("number", 0.5), ("few", 2),
+                        ("free", [])):  # fmt: skip
+        other = Other(**{name: value})
+        check_types(other)
+        assert getattr(other, name) is value
+    with pytest.raises(ValueError, match=r"^few must be 1 or 2, got '1'"):
+        check_types(Other(few="1"))
+    with pytest.raises(ValueError, match=r"^number must be a number, got 'x'"):
+        check_types(Other(number="x"))
 
 
 def test_an_option_may_be_left_out():
