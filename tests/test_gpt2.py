@@ -283,18 +283,18 @@ def test_a_model_that_is_trained_further_keeps_its_end(tmp_path, tokenizer):
     base = with_tokens(tmp_path / "base", tokenizer, ids, bias=True)
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(TEXT, encoding="utf-8")
-    flags = "--max-iters 2 --eval-interval 1 --eval-iters 1 --batch-size 2".split()
+    flags = "--max-iters 2 --eval-interval 9 --eval-iters 1 --batch-size 2".split()
     tinygpt.main(["train", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"), "--init-from",
                   str(base), "--out-dir", str(tmp_path / "run"), *flags])  # fmt: skip
-    for more in (3, 4):
-        content = json.loads((tmp_path / "run" / "config.json").read_text())
+    run, kept = tmp_path / "run", tmp_path / "run" / "tokens" / "tokens.bin"
+    for resumed in (False, True):
+        if resumed:
+            kept.unlink()  # it is made again
+            tinygpt.main(["train", "--out-dir", str(run), "--resume", "--max-iters", "3"])
+        content = json.loads((run / "config.json").read_text())
         assert {name: content[name] for name in ids} == ids
-        assert tinygpt.load(tmp_path / "run")[1].stop == 300
-        tokens = np.fromfile(tmp_path / "run" / "tokens" / "tokens.bin", "<u2").tolist()
-        assert tokens.count(300) == 1  # between the two files
-        (tmp_path / "run" / "tokens" / "tokens.bin").unlink()  # it is made again
-        tinygpt.main(["train", "--out-dir", str(tmp_path / "run"), "--resume",
-                      "--max-iters", str(more)])  # fmt: skip
+        assert tinygpt.load(run)[1].stop == 300
+        assert np.fromfile(kept, "<u2").tolist().count(300) == 1  # between the two files
 
 
 # ---------------------------------------------------------------- rows and tokens
