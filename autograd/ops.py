@@ -61,6 +61,7 @@ def power(x, y):
     """x ** y, elementwise. At 0 ** 0 both derivatives are 0."""
     if isinstance(x, (int, float)):
         x = np.asarray(x, np.result_type(x, y))
+    y = np.asarray(y) if type(y) is tuple else y
     if isinstance(y, (int, float)) and y in (2, 3):
         z = x * x if y == 2 else x * x * x  # 40 times as fast as float32 ** 3
     else:
@@ -450,6 +451,8 @@ def matmul(x, y):
 
     A 1-D x is one row, a 1-D y one column, and that axis is dropped from the value.
     """
+    x = np.asarray(x) if type(x) is tuple else x
+    y = np.asarray(y) if type(y) is tuple else y
 
     def vjp_x(g):
         if y.ndim == 1:
@@ -541,7 +544,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 @register
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """A list of parts along `axis`: a number of equal ones, or cut before each of the indices."""
-    x = x if type(x) is Tensor else np.asarray(x)
+    x = x if type(x) is Tensor else Tensor(x)
     axis = normalize_axis_index(axis, x.ndim)
     n, cuts = x.shape[axis], indices_or_sections
     if isinstance(cuts, int) and n % cuts:
@@ -620,7 +623,7 @@ def _add_rows(y, index, x):
 @register
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """x[indices] along `axis`; from the flattened array if None."""
-    indices = np.asarray(indices)
+    indices = Tensor(indices).data
     indices = indices.astype(int) if indices.dtype == bool else indices
     if axis is None:
         return getitem(reshape(x, -1), indices)
@@ -633,11 +636,11 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """x picked along `axis` by an array of indices with as many axes as x."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    axis = normalize_axis_index(axis, x.ndim)
-    if np.ndim(indices) != x.ndim:
-        raise ValueError(
-            f"take_along_axis: indices have {np.ndim(indices)} axes, x has {x.ndim}; they must "
-            "agree (indices[..., None] adds one)"
+    axis, indices = normalize_axis_index(axis, x.ndim), Tensor(indices).data
+    if indices.ndim != x.ndim or indices.dtype.kind not in "iu":
+        raise (ValueError if indices.ndim != x.ndim else IndexError)(
+            f"take_along_axis: indices have {indices.ndim} axes and dtype {indices.dtype}, x has "
+            f"{x.ndim}; they must agree (indices[..., None] adds one), and indices be integers"
         )
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))

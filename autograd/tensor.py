@@ -50,9 +50,10 @@ class Tensor:
         "__weakref__", "_args", "_kwargs", "_number", "_op", "_vjp",
         "data", "grad", "grad_buffer", "requires_grad",
     )  # fmt: skip
+    __pandas_priority__ = 5000  # series * t is t's to compute, which it is not by itself
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
-        self.data: ndarray = np.asarray(data, dtype)
+        self.data: ndarray = dispatch.as_array(data, dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(errors.INTEGER_LEAF.format(dtype=self.data.dtype))
         self.requires_grad = requires_grad
@@ -275,7 +276,7 @@ def register(call: _F) -> _F:
 
 def _positional(function, args, kwargs):
     """The arguments of an op, where Tensors given by keyword become positional, to be recorded."""
-    kwargs = {name: dispatch.constant(x) for name, x in kwargs.items()}
+    kwargs = {k: x if type(x) is Tensor else dispatch.constant(x) for k, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()

@@ -68,7 +68,7 @@ def embedding(weight: Tensor, ids: Any) -> Tensor:
            [1., 2.],
            [3., 4.]])
     """
-    ids = np.asarray(ids)
+    ids = Tensor(ids).data
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got dtype {ids.dtype}")
     if ids.size and not 0 <= ids.min() <= ids.max() < weight.shape[0]:
