@@ -684,7 +684,7 @@ def test_a_copy_of_an_optimizer_moves_its_own_parameters():
     optimizer = nn.AdamW(ps, 0.1)
     for p in ps:
         p.sum().backward()
-    assert optimizer._laid and all(one.whole() for one in optimizer._laid)
+    assert optimizer._laid and all(one.whole(optimizer._counts) for one in optimizer._laid)
     other, copies = copy.deepcopy((optimizer, ps))
     other.step()
     assert all((p.data != c.data).all() for p, c in zip(ps, copies, strict=True))
