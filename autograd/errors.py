@@ -13,9 +13,10 @@ import numpy as np
 INTEGER_LEAF = ("Tensor(requires_grad=True) needs floating-point data, got dtype {dtype}: "
     "gradients are real numbers; pass dtype=float")
 NO_NUMBERS = ("a {kind} became an array of dtype {dtype}, and Tensors and constants of ops are "
-    "numbers: pass an array of floats, integers or booleans (np.asarray(x, float), if that is meant)")
-MASKED = ("a masked array was given, and ops know no masks: pass x.filled(0), and leave entries out "
-    "with where() or an index")
+    "numbers: pass an array of floats, integers or booleans (np.asarray(x, float), where it can be "
+    "one)")
+MASKED = ("a masked array was given, and ops know no masks: pass x.filled(0), and leave entries "
+    "out with where() or an index")
 FOREIGN = ("{kind} is another library's array, whose graph, device or layout would be lost: pass a "
     "NumPy array (x.numpy() or x.toarray(), if it has one)")
 TO_ARRAY = ("a Tensor that requires gradients was converted to a NumPy array, which would lose the "
@@ -53,6 +54,11 @@ USED_GRAPH = ("backward through a graph that was used already (at {op}): its arr
 NOT_A_NUMBER = ("backward on a tensor of shape {shape}: only a single number has a gradient by "
     "itself; reduce it (.sum(), .mean()) or pass gradient= of that shape")
 SEED_SHAPE = "gradient= has shape {given}, the tensor {shape}: they must be equal"
+GRAD_SHAPE = ("backward adds to the grad that is there, which has shape {given}, the tensor "
+    "{shape}: set t.grad to None, or to an array of that shape")
+COPY = ("a Tensor that an op has computed (here {op}) cannot be copied or pickled, its graph would "
+    "lead to other leaves than those of the copy: copy t.detach(), or copy the leaves and compute "
+    "again")
 CONSTANT_INPUT = ("grad: input {i} does not require gradients: make it with Tensor(..., "
     "requires_grad=True) before computing the output")
 
@@ -90,7 +96,7 @@ RULES = {
 def explain(error, op, arrays):
     """An error from the body of an op, with the op, the shapes it was given, and the rule."""
     name, text = op.__name__.strip("_"), str(error)
-    kind = TypeError if isinstance(error, TypeError) and "UFunc" in repr(type(error)) else type(error)
+    kind = TypeError if "UFuncTypeError" in repr(type(error).__mro__) else type(error)
     known = kind in (ValueError, TypeError, IndexError, np.exceptions.AxisError)
     if not known or (text.startswith(name) and "core dimension" not in text):
         return error  # an op's own message says all this

@@ -16,7 +16,9 @@ from numpy import ndarray
 
 from . import errors
 
-__all__ = ["GradientWriter"]
+__all__ = ["GradientWriter", "in_float32"]
+
+_HALF = np.dtype(np.float16)
 
 
 class GradientWriter:
@@ -46,6 +48,45 @@ class GradientWriter:
         self.write = write
 
 
+def in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
+    """A body for `op` that computes in float32 where its first argument is float16.
+
+    Its value and gradients are rounded to float16 once, at the end. For all that adds up, or uses
+    constants or intermediate results which float16 cannot hold: in it 2048 + 1 is 2048, 65,520 is
+    infinite, and 1e-8 is 0.
+
+    >>> from autograd import Tensor, op
+    >>> @op
+    ... @in_float32
+    ... def mean_square(x):
+    ...     return (x * x).sum() / x.size, (lambda g: 2 * g * x / x.size,)
+    >>> x = Tensor(np.full(100_000, 300, np.float16))
+    >>> mean_square(x * 0.5)
+    Tensor(22500., dtype=float16)
+    """
+
+    @functools.wraps(body)
+    def run(*args: Any, **options: Any) -> Any:
+        if not args or getattr(args[0], "dtype", None) is not _HALF:
+            return body(*args, **options)
+        value, vjp = body(*map(_widened, args), **options)
+        if all(getattr(x, "dtype", _HALF) not in (np.float32, np.float64) for x in args):
+            value = value.astype(_HALF)
+        if type(vjp) is tuple:
+            return value, tuple(f and functools.partial(_pull_widened, f) for f in vjp)
+        return value, functools.partial(_pull_widened, vjp)
+
+    return run
+
+
+def _widened(x):
+    return x.astype(np.float32) if getattr(x, "dtype", None) is _HALF else x
+
+
+def _pull_widened(vjp, g):
+    return vjp(_widened(g))  # what comes back is rounded by `fit`
+
+
 class Sums(dict):
     """The gradients of Tensors, by their ids: each is the sum of what comes from its uses."""
 
@@ -54,8 +95,10 @@ class Sums(dict):
         self.empty = {}  # arrays in which a sum shall begin
         for x in leaves:
             if x.grad is not None:
-                self[id(x)] = np.asarray(x.grad)
-                if type(x.grad) is ndarray and x.grad.flags.writeable and x.grad.dtype == x.dtype:
+                if (given := np.shape(x.grad)) != x.shape:
+                    raise ValueError(errors.GRAD_SHAPE.format(given=given, shape=x.shape))
+                self[id(x)] = np.asarray(x.grad, x.dtype)
+                if self[id(x)] is x.grad and x.grad.flags.writeable:
                     self.owned.add(id(x))
             elif x.grad_buffer is not None and _alike(x.grad_buffer, x):
                 self.empty[id(x)] = x.grad_buffer
@@ -121,6 +164,8 @@ def fit(op, gx, x, g, kind):
     if type(gx) is not kind:
         gx = np.asarray(gx) if kind is ndarray else kind(gx)
     shape = gx.shape
+    if shape != x.shape:
+        gx = _widened(gx)  # it is added up
     if len(shape) > x.ndim:
         gx = gx.sum(axis=tuple(range(len(shape) - x.ndim)))
     if gx.shape != x.shape and gx.ndim == x.ndim:
@@ -131,7 +176,8 @@ def fit(op, gx, x, g, kind):
     if gx.dtype != x.dtype:
         if x.dtype.kind != "f":
             raise TypeError(errors.INTEGER_ARGUMENT.format(op=name, dtype=x.dtype))
-        if g.dtype == x.dtype:  # otherwise the op has promoted its arguments, and that is fine
+        # otherwise the op has promoted its arguments, and that is fine
+        if g.dtype == x.dtype != _HALF:
             raise TypeError(errors.GRADIENT_DTYPE.format(op=name, dtype=g.dtype, given=gx.dtype))
         gx = gx.astype(x.dtype)
     return gx if type(gx) is kind else np.asarray(gx)  # 0-d arrays reduce to scalars

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .gradients import GradientWriter
+from .gradients import GradientWriter, in_float32
 from .tensor import Tensor, op, register
 
 # ---------------------------------------------------------------- arithmetic
@@ -128,6 +128,7 @@ def tanh(x):
 
 
 @op
+@in_float32
 def sigmoid(x):
     """1 / (1 + e ** -x). Where e ** -x would overflow the value is as good as 0."""
     bound = 700 if x.dtype == np.float64 else 80
@@ -220,6 +221,7 @@ def _unreduce(g, axis, keepdims):
 
 
 @op
+@in_float32
 def sum(x, axis=None, keepdims=False):
     """The sum over `axis`; over no entries it is 0."""
     return x.sum(axis=axis, keepdims=keepdims), (
@@ -228,6 +230,7 @@ def sum(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def mean(x, axis=None, keepdims=False):
     """The mean over `axis`."""
     y = x.mean(axis=axis, keepdims=keepdims)
@@ -235,6 +238,7 @@ def mean(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def var(x, axis=None, ddof=0, keepdims=False):
     """The variance over `axis`: sum((x - mean)**2) / (n - ddof)."""
     y = x.var(axis=axis, ddof=ddof, keepdims=keepdims)
@@ -247,6 +251,7 @@ def var(x, axis=None, ddof=0, keepdims=False):
 
 
 @op
+@in_float32
 def std(x, axis=None, ddof=0, keepdims=False):
     """The standard deviation over `axis`. Where it is 0 the derivative is 0."""
     y = x.std(axis=axis, ddof=ddof, keepdims=keepdims)
@@ -271,6 +276,7 @@ def _share(x, y, axis, keepdims):
 
 
 @op
+@in_float32
 def max(x, axis=None, keepdims=False):
     """The largest entry over `axis`. Ties share the gradient evenly."""
     y = x.max(axis=axis, keepdims=keepdims)
@@ -278,6 +284,7 @@ def max(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def min(x, axis=None, keepdims=False):
     """The smallest entry over `axis`. Ties share the gradient evenly."""
     y = x.min(axis=axis, keepdims=keepdims)
@@ -285,6 +292,7 @@ def min(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def prod(x, axis=None, keepdims=False):
     """The product over `axis`."""
     y = x.prod(axis=axis, keepdims=keepdims)
@@ -309,6 +317,7 @@ def _product_of_others(x, axis):
 
 
 @op
+@in_float32
 def cumsum(x, axis=None):
     """The running sum along `axis`; of the flattened array if None."""
 
@@ -321,6 +330,7 @@ def cumsum(x, axis=None):
 
 
 @op
+@in_float32
 def norm(x, ord=None, axis=None, keepdims=False):
     """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 the derivative is 0."""
     if ord is not None:
@@ -335,6 +345,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def logsumexp(x, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow.
 
@@ -354,6 +365,7 @@ def logsumexp(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def softmax(x, axis=-1):
     """exp(x) / sum(exp(x)) along `axis`, shifted by the maximum so that exp cannot overflow."""
     p = np.exp(x - x.max(axis=axis, keepdims=True))
@@ -368,6 +380,7 @@ def softmax(x, axis=-1):
 
 
 @op
+@in_float32
 def log_softmax(x, axis=-1):
     """log(softmax(x)) along `axis`, exact even where softmax(x) is so small that it is 0."""
     z = x - x.max(axis=axis, keepdims=True)
@@ -375,6 +388,7 @@ def log_softmax(x, axis=-1):
     return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
 
 
+@in_float32
 def _plain_layer_norm(x, weight=None, bias=None, eps=1e-5):
     centered = x - x.mean(axis=-1, keepdims=True)  # (..., C)
     scale = 1 / np.sqrt((centered * centered).mean(axis=-1, keepdims=True) + eps)  # (..., 1)
@@ -400,14 +414,13 @@ _BLOCK = 65_536  # entries worked on at a time, so that all arrays of a step sta
 
 
 @op(reference=_plain_layer_norm)
+@in_float32
 def layer_norm(x, weight=None, bias=None, eps=1e-5):
     """(x - mean) / sqrt(var + eps) over the last axis, times `weight` plus `bias`, both (C,).
 
     Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
     """
     dtype = np.result_type(*(a for a in (x, weight, bias) if a is not None), 0.0)
-    if dtype == np.float16:  # sums of squares overflow
-        return _plain_layer_norm(x, weight, bias, eps)
     C = x.shape[-1]
     rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
     y, scale = np.empty(rows.shape, dtype), np.empty((len(rows), 1), dtype)
@@ -599,6 +612,11 @@ def scatter(x, index, shape):
 
 def _add_at(y, index, x):
     """y[index] += x; to an entry that is picked twice both are added."""
+    if y.dtype == np.float16:  # in which a sum stops growing
+        total = y.astype(np.float32)
+        _add_at(total, index, x.astype(np.float32))
+        y[...] = total
+        return
     parts = index if isinstance(index, tuple) else (index,)
     arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
     if all(i.dtype == bool for i in arrays):

@@ -12,6 +12,7 @@ Read `Tensor`, `op` and `_walk`, in this order; then ops.py, where every op is d
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import itertools
@@ -106,6 +107,16 @@ class Tensor:
             if self.requires_grad:
                 raise TypeError(errors.TO_ARRAY)
             return np.array(self.data, dtype, copy=copy)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For copy.deepcopy and pickle."""
+        if self._op is not None:
+            raise TypeError(errors.COPY.format(op=self._op.__name__))
+        return Tensor, (self.data,), (None, {"requires_grad": self.requires_grad, "grad": self.grad})
+
+    def __copy__(self) -> Tensor:
+        """The same array, with a gradient of its own."""
+        return copy.deepcopy(self, {id(self.data): self.data})
 
     def item(self) -> float:
         """The only entry, as a Python number."""

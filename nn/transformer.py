@@ -15,7 +15,7 @@ import numpy as np
 from autograd import Tensor, grad, no_grad, op, relu, sigmoid, split, tanh
 
 from . import functional as F
-from .layers import Dropout, LayerNorm, Linear
+from .layers import Dropout, LayerNorm, Linear, in_dtype_of
 from .module import Module, walk
 from .threads import in_task, in_threads, threads_for
 
@@ -103,7 +103,7 @@ class MultiHeadAttention(Module):
     def weights(self, x: Tensor) -> Tensor:
         """How much each position looks at each position: (..., H, T, T); each row sums to 1."""
         q, k, _ = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
-        one_hot = Tensor(np.eye(x.shape[-2], dtype=x.dtype))  # as values: their mean is the weights
+        one_hot = Tensor(np.eye(x.shape[-2], dtype=q.dtype))  # as values: their mean is the weights
         return F.attention(q, k, one_hot, causal=self.causal, scale=self.scale)
 
     def _heads(self, x):
@@ -197,6 +197,7 @@ class Block(Module):
         self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """(..., T, C) to (..., T, C); `mask` and `cache` are those of MultiHeadAttention."""
+        x = in_dtype_of(self.norm1.weight, x)
         if self.norm_first:
             x = x + self.attention(self.norm1(x), mask, cache)
             return x + self.feed_forward(self.norm2(x))
