@@ -67,10 +67,22 @@ def in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(body)
     def run(*args: Any, **options: Any) -> Any:
-        if not args or getattr(args[0], "dtype", None) is not _HALF:
-            return body(*args, **options)
-        value, vjp = body(*map(_widened, args), **options)
-        if all(getattr(x, "dtype", _HALF) not in (np.float32, np.float64) for x in args):
+        half = args and getattr(args[0], "dtype", None) is _HALF
+        return as_float32(body)(*args, **options) if half else body(*args, **options)
+
+    return run
+
+
+def as_float32(body):
+    """The body of an op with all float16 arguments as float32, and a float16 value if all were."""
+
+    def run(*args, **options):
+        dtypes = {x.dtype for x in args if getattr(x, "dtype", np.dtype(bool)).kind == "f"}
+        result = body(*map(widened, args), **options)
+        if _HALF not in dtypes or type(result) is not tuple or len(result) != 2:
+            return result  # as it is, or to be refused by the caller
+        value, vjp = result
+        if dtypes == {_HALF}:
             value = value.astype(_HALF)
         if type(vjp) is tuple:
             return value, tuple(f and functools.partial(_pull_widened, f) for f in vjp)
@@ -79,12 +91,13 @@ def in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _widened(x):
+def widened(x):
+    """float16 as float32, anything else as it is."""
     return x.astype(np.float32) if getattr(x, "dtype", None) is _HALF else x
 
 
 def _pull_widened(vjp, g):
-    return vjp(_widened(g))  # what comes back is rounded by `fit`
+    return vjp(widened(g))  # what comes back is rounded by `fit`
 
 
 class Sums(dict):
@@ -165,7 +178,7 @@ def fit(op, gx, x, g, kind):
         gx = np.asarray(gx) if kind is ndarray else kind(gx)
     shape = gx.shape
     if shape != x.shape:
-        gx = _widened(gx)  # it is added up
+        gx = widened(gx)  # it is added up
     if len(shape) > x.ndim:
         gx = gx.sum(axis=tuple(range(len(shape) - x.ndim)))
     if gx.shape != x.shape and gx.ndim == x.ndim:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .gradients import GradientWriter, in_float32
+from .gradients import GradientWriter, in_float32, widened
 from .tensor import Tensor, op, register
 
 # ---------------------------------------------------------------- arithmetic
@@ -47,7 +47,7 @@ def multiply(x, y):
 def divide(x, y):
     """x / y, elementwise."""
     z = x / y
-    return z, (lambda g: g / y, lambda g: -g * z / y)
+    return z, (lambda g: g / y, lambda g: -widened(g) * z / y)  # g z may be beyond float16
 
 
 @op
@@ -68,8 +68,8 @@ def power(x, y):
         z = x**y
 
     return z, (
-        lambda g: g * (y * np.where((x == 0) & (y == 0), 1, x) ** (y - 1)),
-        lambda g: g * z * np.log(np.where(x == 0, 1, x)),
+        lambda g: g * (y * np.where((x == 0) & (y == 0), 1, widened(x)) ** (y - 1)),
+        lambda g: widened(g) * z * np.log(np.where(x == 0, 1, x)),
     )
 
 
@@ -170,6 +170,7 @@ def minimum(x, y):
 
 
 @op
+@in_float32
 def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     """x limited to constant bounds. At a bound the derivative is 1, beyond it 0."""
     low = a_min if min is None else min

@@ -112,7 +112,8 @@ class Tensor:
         """For copy.deepcopy and pickle."""
         if self._op is not None:
             raise TypeError(errors.COPY.format(op=self._op.__name__))
-        return Tensor, (self.data,), (None, {"requires_grad": self.requires_grad, "grad": self.grad})
+        state = {"requires_grad": self.requires_grad, "grad": self.grad}
+        return Tensor, (self.data,), (None, state)
 
     def __copy__(self) -> Tensor:
         """The same array, with a gradient of its own."""
@@ -236,18 +237,21 @@ def _recorded(function):
     def call(*args, **kwargs):
         if kwargs:
             args, kwargs = _positional(function, args, kwargs)
-        arrays, requires_grad, loose = [], None, False  # None: no Tensor among them
+        arrays, requires_grad, loose, extreme = [], None, False, False  # None: no Tensor among them
         for x in args:
             if type(x) is Tensor:
                 requires_grad = requires_grad or x.requires_grad
                 x = x.data
             elif type(x) is not ndarray or not x.ndim:
                 x, loose = dispatch.constant(x), True
+                if type(x) in (float, int) and x and not 6e-5 < abs(x) < 65504:
+                    extreme = True  # float16 cannot hold it
             arrays.append(x)
         if requires_grad is None:
             arrays, requires_grad = dispatch.without_tensors(args), False
+        body = gradients.as_float32(function) if extreme else function
         try:
-            result = function(*arrays, **kwargs)
+            result = body(*arrays, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
             raise errors.explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:

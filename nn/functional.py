@@ -152,6 +152,8 @@ def gelu(x: Tensor, approximate: Literal["tanh", "none"] = "tanh") -> Tensor:
     """
     if approximate == "tanh":
         return _gelu_tanh(x)
+    if approximate == "none" and x.dtype == np.float16:
+        return gelu(x.astype(np.float32), approximate).astype(np.float16)
     if approximate == "none":
         return x * (0.5 + 0.5 * erf(x * math.sqrt(0.5)))
     raise ValueError(f"gelu(approximate={approximate!r}): expected 'tanh' or 'none'")
