@@ -630,7 +630,8 @@ def _add_at(y, index, x):
 
 def _add_rows(y, index, x):
     """y[index] += x with repeats: rows sorted by index, then added up run by run."""
-    index = np.arange(len(y))[index.ravel().astype(np.intp)]  # from 0, all within the bounds
+    index = index.ravel() if index.size else np.empty(0, np.intp)  # [] is an array of floats
+    index = np.arange(len(y))[index]  # from 0, all within the bounds
     order = index.argsort(kind="stable")
     index = index[order]
     first = np.ones(len(index), dtype=bool)
@@ -643,7 +644,8 @@ def _add_rows(y, index, x):
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """x[indices] along `axis`; from the flattened array if None."""
     indices = Tensor(indices).data
-    indices = indices.astype(int) if indices.dtype == bool else indices
+    if indices.dtype == bool or not indices.size:  # [] is an array of floats
+        indices = indices.astype(int)
     if axis is None:
         return getitem(reshape(x, -1), indices)
     axis = normalize_axis_index(axis, x.ndim)

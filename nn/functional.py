@@ -70,6 +70,7 @@ def embedding(weight: Tensor, ids: Any) -> Tensor:
            [3., 4.]])
     """
     ids = Tensor(ids).data
+    ids = ids if ids.size else ids.astype(int)  # [] is an array of floats
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got dtype {ids.dtype}")
     if ids.size and not 0 <= ids.min() <= ids.max() < weight.shape[0]:

@@ -86,6 +86,7 @@ class MultiHeadAttention(Module):
         look at the position of the column. With a `cache`, the T positions follow the cached ones.
         There are S in all, and the mask is (..., H, T, S).
         """
+        x = in_dtype_of(self.qkv.weight, x)
         dropout_mask = self._dropout_mask(x) if self.training and self.dropout.p else None
         qkv = self.qkv(x)
         if self.causal and mask is None and cache is None:
@@ -102,8 +103,9 @@ class MultiHeadAttention(Module):
 
     def weights(self, x: Tensor) -> Tensor:
         """How much each position looks at each position: (..., H, T, T); each row sums to 1."""
+        x = in_dtype_of(self.qkv.weight, x)
         q, k, _ = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
-        one_hot = Tensor(np.eye(x.shape[-2], dtype=q.dtype))  # as values: their mean is the weights
+        one_hot = Tensor(np.eye(x.shape[-2], dtype=x.dtype))  # as values: their mean is the weights
         return F.attention(q, k, one_hot, causal=self.causal, scale=self.scale)
 
     def _heads(self, x):

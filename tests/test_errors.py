@@ -1,5 +1,8 @@
 """Bad input is answered with what was done, what was expected, what came, and the fix."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -22,6 +25,11 @@ def made_by(vjp, n=1):
         return x * 1, vjp
 
     return sawtooth(*(leaf(2) for _ in range(n)))
+
+
+def with_grad(x, gradient):
+    x.grad = gradient
+    return x
 
 
 def used_graph():
@@ -115,6 +123,23 @@ MESSAGES = {
         lambda: ag.scatter(np.ones((1, 2)), np.array([5]), (3, 2)), IndexError, "out of bounds"),
     "scatter below its bounds": (
         lambda: ag.scatter(np.ones(1), np.array([-4]), (3,)), IndexError, "out of bounds"),
+    "scatter by fractions": (
+        lambda: ag.scatter(np.ones((2, 2)), np.array([0.5, 1.0]), (3, 2)), IndexError, "integer"),
+    "scatter far out of bounds": (
+        lambda: ag.scatter(np.ones((1, 2)), np.array([1 << 63], np.uint64), (3, 2)), IndexError,
+        "out of bounds"),
+    "take_along_axis by booleans": (
+        lambda: ag.take_along_axis(leaf(2, 2), np.ones((2, 2), bool), 0), IndexError,
+        "dtype bool, .* indices be integers"),
+    "a grad of another shape": (
+        lambda: with_grad(leaf(2, 3), np.ones(3)).sum().backward(), ValueError,
+        r"grad that is there, which has shape \(3,\), the tensor \(2, 3\): set t.grad to None"),
+    "copy of a result": (
+        lambda: copy.copy(leaf(2) * 2), TypeError, r"\(here multiply\) cannot be copied.*detach"),
+    "deep copy of a result": (
+        lambda: copy.deepcopy([leaf(2) * 2]), TypeError, r"\(here multiply\) cannot be copied"),
+    "pickle of a used result": (
+        lambda: pickle.dumps(used_graph()), TypeError, r"\(here multiply\) cannot be .* pickled"),
     "vjp that is not in a tuple": (
         lambda: made_by(lambda g: g).backward(ONES), TypeError, r"returned a ndarray.*\(lambda g"),
     "vjp of one entry that is not in a tuple": (
