@@ -78,16 +78,17 @@ def _tensors(given: Any) -> list[Tensor]:
 
 def _make_gradient_fit(p):
     """A `grad` that was set by hand becomes an array like the parameter, or is refused."""
-    if p.grad is p.grad_buffer:
+    g = p.grad
+    fits = type(g) is np.ndarray and g.shape == p.data.shape and g.dtype == p.data.dtype
+    if fits and g.flags.writeable:
         return
-    g = p.grad if type(p.grad) is np.ndarray else Tensor(p.grad).data
+    g = Tensor(g).data
     if g.shape != p.shape or g.dtype.kind not in "fiu":
         raise ValueError(
             f"a parameter of shape {p.shape} has a grad of shape {g.shape} and dtype {g.dtype}: "
             "set it to None, or to real numbers of the shape of the parameter"
         )
-    if g is not p.grad or g.dtype != p.dtype or not g.flags.writeable:
-        p.grad = np.array(g, p.dtype)
+    p.grad = np.array(g, p.dtype)
 
 
 class Optimizer:
@@ -161,18 +162,19 @@ class Optimizer:
 
         Of `size` processes, each may update only a part: every size-th parameter from `rank` on.
         """
-        for n, p in enumerate(self.parameters):
-            if p.grad is not None:
-                _make_gradient_fit(p)
-                self._counts[n] += 1
+        given = [n for n, p in enumerate(self.parameters) if p.grad is not None]
+        for n in given:
+            _make_gradient_fit(self.parameters[n])
+        for n in given:
+            self._counts[n] += 1
         self.steps += 1
         laid = [one for one in self._laid if size == 1 and one.whole(self._counts)]
         done = {n for one in laid for n in one.numbers}
         moves = [(one.numbers[0], one.vector, one.state) for one in laid]
         moves += [
-            (n, p, self._state[n])
-            for n, p in enumerate(self.parameters)
-            if p.grad is not None and n not in done and n % size == rank
+            (n, self.parameters[n], self._state[n])
+            for n in given
+            if n not in done and n % size == rank
         ]
         self._move([
             functools.partial(self._update, p, *self._rates(n), self._counts[n], *state)
