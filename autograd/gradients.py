@@ -91,6 +91,11 @@ def as_float32(body):
     return run
 
 
+def beyond_float16(x):
+    """Whether x is a number that float16 does not hold, or only with fewer digits than others."""
+    return type(x) in (float, int) and x != 0 and not 6.2e-5 < abs(x) < 65504
+
+
 def widened(x):
     """float16 as float32, anything else as it is."""
     return x.astype(np.float32) if getattr(x, "dtype", None) is _HALF else x

@@ -108,15 +108,13 @@ class Tensor:
                 raise TypeError(errors.TO_ARRAY)
             return np.array(self.data, dtype, copy=copy)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """For copy.deepcopy and pickle."""
+    def __reduce_ex__(self, protocol: Any) -> Any:  # for copy and pickle
         if self._op is not None:
             raise TypeError(errors.COPY.format(op=self._op.__name__))
         state = {"requires_grad": self.requires_grad, "grad": self.grad}
         return Tensor, (self.data,), (None, state)
 
     def __copy__(self) -> Tensor:
-        """The same array, with a gradient of its own."""
         return copy.deepcopy(self, {id(self.data): self.data})
 
     def item(self) -> float:
@@ -244,14 +242,12 @@ def _recorded(function):
                 x = x.data
             elif type(x) is not ndarray or not x.ndim:
                 x, loose = dispatch.constant(x), True
-                if type(x) in (float, int) and x and not 6e-5 < abs(x) < 65504:
-                    extreme = True  # float16 cannot hold it
+                extreme = extreme or gradients.beyond_float16(x)
             arrays.append(x)
         if requires_grad is None:
             arrays, requires_grad = dispatch.without_tensors(args), False
-        body = gradients.as_float32(function) if extreme else function
         try:
-            result = body(*arrays, **kwargs)
+            result = (gradients.as_float32(function) if extreme else function)(*arrays, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
             raise errors.explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:
