@@ -18,25 +18,27 @@ then ops.py, the ops with their derivatives; check.py, anomaly.py and graph.py a
 
 from .anomaly import detect_anomaly
 from .check import check_gradients
-from .gradients import GradientWriter
+from .gradients import GradientWriter, in_float32
 from .graph import to_dot
 
 from .ops import (  # isort: skip
-    abs, add, astype, broadcast_to, clip, concatenate, cos, cumsum, divide, exp, expand_dims,
-    expm1, getitem, layer_norm, log, log1p, log_softmax, logsumexp, matmul, max, maximum, mean,
-    min, minimum, multiply, negative, norm, pad, power, prod, relu, reshape, scatter, sigmoid,
-    sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
-    take_along_axis, tanh, transpose, var, where,
+    abs as abs, max as max, min as min, sum as sum,
+    add, astype, broadcast_to, clip, concatenate, cos, cumsum, divide, exp, expand_dims, expm1,
+    getitem, layer_norm, log, log1p, log_softmax, logsumexp, matmul, maximum, mean, minimum,
+    multiply, negative, norm, pad, power, prod, relu, reshape, scatter, sigmoid, sin, softmax,
+    split, sqrt, squeeze, stack, std, subtract, swapaxes, take, take_along_axis, tanh, transpose,
+    var, where,
 )  # fmt: skip
 from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
 
+# abs, max, min and sum are left out: `from autograd import *` shall not hide Python's own.
 __all__ = [
-    "GradientWriter", "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients", "clip",
+    "GradientWriter", "Tensor", "add", "astype", "broadcast_to", "check_gradients", "clip",
     "concatenate", "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1",
-    "getitem", "grad", "in_this_mode", "layer_norm", "log", "log1p", "log_softmax", "logsumexp",
-    "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "no_grad", "norm",
+    "getitem", "grad", "in_float32", "in_this_mode", "layer_norm", "log", "log1p", "log_softmax",
+    "logsumexp", "matmul", "maximum", "mean", "minimum", "multiply", "negative", "no_grad", "norm",
     "op", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax",
-    "split", "sqrt", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
-    "take_along_axis", "tanh", "to_dot", "transpose", "var", "where",
+    "split", "sqrt", "squeeze", "stack", "std", "subtract", "swapaxes", "take", "take_along_axis",
+    "tanh", "to_dot", "transpose", "var", "where",
 ]  # fmt: skip

@@ -62,7 +62,7 @@ lies on a kink, as relu does at 0, or at the edge of its domain, move it.
 
 
 def as_floats(i, x):
-    data = x.data if type(x) is Tensor else np.asarray(x)
+    data = (x if type(x) is Tensor else Tensor(x)).data
     if data.dtype.kind != "f":
         raise TypeError(
             f"check_gradients: argument {i} has dtype {data.dtype}, and derivatives need floating "

@@ -12,6 +12,13 @@ import numpy as np
 
 INTEGER_LEAF = ("Tensor(requires_grad=True) needs floating-point data, got dtype {dtype}: "
     "gradients are real numbers; pass dtype=float")
+NO_NUMBERS = ("a {kind} became an array of dtype {dtype}, and Tensors and constants of ops are "
+    "numbers: pass an array of floats, integers or booleans (np.asarray(x, float), where it can be "
+    "one)")
+MASKED = ("a masked array was given, and ops know no masks: pass x.filled(0), and leave entries "
+    "out with where() or an index")
+FOREIGN = ("{kind} is another library's array, whose graph, device or layout would be lost: pass a "
+    "NumPy array (x.numpy() or x.toarray(), if it has one)")
 TO_ARRAY = ("a Tensor that requires gradients was converted to a NumPy array, which would lose the "
     "graph: use t.data (or t.detach()) if a constant is what you want, and an op (np.stack for a "
     "list of Tensors) if it is not")
@@ -36,7 +43,7 @@ TENSOR_OPTION = "{op}({name}=) is an option, not differentiable: got a Tensor, p
 NOT_AN_OP = ("op {op} returned a {result}, not (value, vjp): end it with `return value, (lambda g: "
     "..., )`")
 NOT_REAL = ("op {op} turned a tensor that requires gradients into dtype {dtype}: gradients are "
-    "real numbers; use t.data for a constant")
+    "real numbers, and so are the constants of ops; use t.data for a constant")
 
 NO_GRAPH = ("backward on a tensor without a graph: nothing it was computed from has "
     "requires_grad=True (or it was computed under no_grad(), or detached): make the leaves with "
@@ -47,6 +54,11 @@ USED_GRAPH = ("backward through a graph that was used already (at {op}): its arr
 NOT_A_NUMBER = ("backward on a tensor of shape {shape}: only a single number has a gradient by "
     "itself; reduce it (.sum(), .mean()) or pass gradient= of that shape")
 SEED_SHAPE = "gradient= has shape {given}, the tensor {shape}: they must be equal"
+GRAD_SHAPE = ("backward adds to the grad that is there, which has shape {given}, the tensor "
+    "{shape}: set t.grad to None, or to an array of that shape")
+COPY = ("a Tensor that an op has computed (here {op}) cannot be copied or pickled, its graph would "
+    "lead to other leaves than those of the copy: copy t.detach(), or copy the leaves and compute "
+    "again")
 CONSTANT_INPUT = ("grad: input {i} does not require gradients: make it with Tensor(..., "
     "requires_grad=True) before computing the output")
 
@@ -77,17 +89,19 @@ RULES = {
     "concatenation axis": "all sizes but that along the axis must agree",
     "out of bounds for array": "axes count from 0, or from -1 backwards",
     "out of bounds for axis": "indices count from 0, or from -1 backwards",
+    "types": "constants are numbers, or arrays of floats, integers or booleans",
 }
 
 
 def explain(error, op, arrays):
     """An error from the body of an op, with the op, the shapes it was given, and the rule."""
     name, text = op.__name__.strip("_"), str(error)
-    known = type(error) in (ValueError, TypeError, IndexError, np.exceptions.AxisError)
+    kind = TypeError if "UFuncTypeError" in repr(type(error).__mro__) else type(error)
+    known = kind in (ValueError, TypeError, IndexError, np.exceptions.AxisError)
     if not known or (text.startswith(name) and "core dimension" not in text):
         return error  # an op's own message says all this
     shapes = ", ".join(str(x.shape) for x in arrays if isinstance(x, np.ndarray))
     rules = [rule for phrase, rule in RULES.items() if phrase in text]
     what = "the sizes do not fit" if "core dimension" in text else text.strip()
     rule = rules[0] if rules else f"{name} is: {(op.__doc__ or name).strip().splitlines()[0]}"
-    return type(error)(f"{name} of shapes {shapes}: {what}; {rule}")
+    return kind(f"{name} of shapes {shapes}: {what}; {rule}")

@@ -16,7 +16,9 @@ from numpy import ndarray
 
 from . import errors
 
-__all__ = ["GradientWriter"]
+__all__ = ["GradientWriter", "in_float32"]
+
+_HALF = np.dtype(np.float16)
 
 
 class GradientWriter:
@@ -46,6 +48,63 @@ class GradientWriter:
         self.write = write
 
 
+def in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
+    """A body for `op` that computes in float32 where its first argument is float16.
+
+    Its value and gradients are rounded to float16 once, at the end. For all that adds up, or uses
+    constants or intermediate results which float16 cannot hold: in it 2048 + 1 is 2048, 65,520 is
+    infinite, and 1e-8 is 0.
+
+    >>> from autograd import Tensor, op
+    >>> @op
+    ... @in_float32
+    ... def mean_square(x):
+    ...     return (x * x).sum() / x.size, (lambda g: 2 * g * x / x.size,)
+    >>> x = Tensor(np.full(100_000, 300, np.float16))
+    >>> mean_square(x * 0.5)
+    Tensor(22500., dtype=float16)
+    """
+
+    @functools.wraps(body)
+    def run(*args: Any, **options: Any) -> Any:
+        half = args and getattr(args[0], "dtype", None) is _HALF
+        return as_float32(body)(*args, **options) if half else body(*args, **options)
+
+    return run
+
+
+def as_float32(body):
+    """The body of an op with all float16 arguments as float32, and a float16 value if all were."""
+
+    def run(*args, **options):
+        dtypes = {x.dtype for x in args if getattr(x, "dtype", np.dtype(bool)).kind == "f"}
+        result = body(*map(widened, args), **options)
+        if _HALF not in dtypes or type(result) is not tuple or len(result) != 2:
+            return result  # as it is, or to be refused by the caller
+        value, vjp = result
+        if dtypes == {_HALF}:
+            value = value.astype(_HALF)
+        if type(vjp) is tuple:
+            return value, tuple(f and functools.partial(_pull_widened, f) for f in vjp)
+        return value, functools.partial(_pull_widened, vjp)
+
+    return run
+
+
+def beyond_float16(x):
+    """Whether x is a number that float16 does not hold, or only with fewer digits than others."""
+    return type(x) in (float, int) and x != 0 and not 6.2e-5 < abs(x) < 65504
+
+
+def widened(x):
+    """float16 as float32, anything else as it is."""
+    return x.astype(np.float32) if getattr(x, "dtype", None) is _HALF else x
+
+
+def _pull_widened(vjp, g):
+    return vjp(widened(g))  # what comes back is rounded by `fit`
+
+
 class Sums(dict):
     """The gradients of Tensors, by their ids: each is the sum of what comes from its uses."""
 
@@ -54,8 +113,10 @@ class Sums(dict):
         self.empty = {}  # arrays in which a sum shall begin
         for x in leaves:
             if x.grad is not None:
-                self[id(x)] = np.asarray(x.grad)
-                if type(x.grad) is ndarray and x.grad.flags.writeable and x.grad.dtype == x.dtype:
+                if (given := np.shape(x.grad)) != x.shape:
+                    raise ValueError(errors.GRAD_SHAPE.format(given=given, shape=x.shape))
+                self[id(x)] = np.asarray(x.grad, x.dtype)
+                if self[id(x)] is x.grad and x.grad.flags.writeable:
                     self.owned.add(id(x))
             elif x.grad_buffer is not None and _alike(x.grad_buffer, x):
                 self.empty[id(x)] = x.grad_buffer
@@ -121,6 +182,8 @@ def fit(op, gx, x, g, kind):
     if type(gx) is not kind:
         gx = np.asarray(gx) if kind is ndarray else kind(gx)
     shape = gx.shape
+    if shape != x.shape:
+        gx = widened(gx)  # it is added up
     if len(shape) > x.ndim:
         gx = gx.sum(axis=tuple(range(len(shape) - x.ndim)))
     if gx.shape != x.shape and gx.ndim == x.ndim:
@@ -131,7 +194,8 @@ def fit(op, gx, x, g, kind):
     if gx.dtype != x.dtype:
         if x.dtype.kind != "f":
             raise TypeError(errors.INTEGER_ARGUMENT.format(op=name, dtype=x.dtype))
-        if g.dtype == x.dtype:  # otherwise the op has promoted its arguments, and that is fine
+        # otherwise the op has promoted its arguments, and that is fine
+        if g.dtype == x.dtype != _HALF:
             raise TypeError(errors.GRADIENT_DTYPE.format(op=name, dtype=g.dtype, given=gx.dtype))
         gx = gx.astype(x.dtype)
     return gx if type(gx) is kind else np.asarray(gx)  # 0-d arrays reduce to scalars

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .gradients import GradientWriter
+from .gradients import GradientWriter, in_float32, widened
 from .tensor import Tensor, op, register
 
 # ---------------------------------------------------------------- arithmetic
@@ -47,7 +47,7 @@ def multiply(x, y):
 def divide(x, y):
     """x / y, elementwise."""
     z = x / y
-    return z, (lambda g: g / y, lambda g: -g * z / y)
+    return z, (lambda g: g / y, lambda g: -widened(g) * z / y)  # g z may be beyond float16
 
 
 @op
@@ -61,14 +61,15 @@ def power(x, y):
     """x ** y, elementwise. At 0 ** 0 both derivatives are 0."""
     if isinstance(x, (int, float)):
         x = np.asarray(x, np.result_type(x, y))
+    y = np.asarray(y) if type(y) is tuple else y
     if isinstance(y, (int, float)) and y in (2, 3):
         z = x * x if y == 2 else x * x * x  # 40 times as fast as float32 ** 3
     else:
         z = x**y
 
     return z, (
-        lambda g: g * (y * np.where((x == 0) & (y == 0), 1, x) ** (y - 1)),
-        lambda g: g * z * np.log(np.where(x == 0, 1, x)),
+        lambda g: g * (y * np.where((x == 0) & (y == 0), 1, widened(x)) ** (y - 1)),
+        lambda g: widened(g) * z * np.log(np.where(x == 0, 1, x)),
     )
 
 
@@ -127,6 +128,7 @@ def tanh(x):
 
 
 @op
+@in_float32
 def sigmoid(x):
     """1 / (1 + e ** -x). Where e ** -x would overflow the value is as good as 0."""
     bound = 700 if x.dtype == np.float64 else 80
@@ -168,6 +170,7 @@ def minimum(x, y):
 
 
 @op
+@in_float32
 def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     """x limited to constant bounds. At a bound the derivative is 1, beyond it 0."""
     low = a_min if min is None else min
@@ -219,6 +222,7 @@ def _unreduce(g, axis, keepdims):
 
 
 @op
+@in_float32
 def sum(x, axis=None, keepdims=False):
     """The sum over `axis`; over no entries it is 0."""
     return x.sum(axis=axis, keepdims=keepdims), (
@@ -227,6 +231,7 @@ def sum(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def mean(x, axis=None, keepdims=False):
     """The mean over `axis`."""
     y = x.mean(axis=axis, keepdims=keepdims)
@@ -234,6 +239,7 @@ def mean(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def var(x, axis=None, ddof=0, keepdims=False):
     """The variance over `axis`: sum((x - mean)**2) / (n - ddof)."""
     y = x.var(axis=axis, ddof=ddof, keepdims=keepdims)
@@ -246,6 +252,7 @@ def var(x, axis=None, ddof=0, keepdims=False):
 
 
 @op
+@in_float32
 def std(x, axis=None, ddof=0, keepdims=False):
     """The standard deviation over `axis`. Where it is 0 the derivative is 0."""
     y = x.std(axis=axis, ddof=ddof, keepdims=keepdims)
@@ -270,6 +277,7 @@ def _share(x, y, axis, keepdims):
 
 
 @op
+@in_float32
 def max(x, axis=None, keepdims=False):
     """The largest entry over `axis`. Ties share the gradient evenly."""
     y = x.max(axis=axis, keepdims=keepdims)
@@ -277,6 +285,7 @@ def max(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def min(x, axis=None, keepdims=False):
     """The smallest entry over `axis`. Ties share the gradient evenly."""
     y = x.min(axis=axis, keepdims=keepdims)
@@ -284,6 +293,7 @@ def min(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def prod(x, axis=None, keepdims=False):
     """The product over `axis`."""
     y = x.prod(axis=axis, keepdims=keepdims)
@@ -308,6 +318,7 @@ def _product_of_others(x, axis):
 
 
 @op
+@in_float32
 def cumsum(x, axis=None):
     """The running sum along `axis`; of the flattened array if None."""
 
@@ -320,6 +331,7 @@ def cumsum(x, axis=None):
 
 
 @op
+@in_float32
 def norm(x, ord=None, axis=None, keepdims=False):
     """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 the derivative is 0."""
     if ord is not None:
@@ -334,6 +346,7 @@ def norm(x, ord=None, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def logsumexp(x, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that exp cannot overflow.
 
@@ -353,6 +366,7 @@ def logsumexp(x, axis=None, keepdims=False):
 
 
 @op
+@in_float32
 def softmax(x, axis=-1):
     """exp(x) / sum(exp(x)) along `axis`, shifted by the maximum so that exp cannot overflow."""
     p = np.exp(x - x.max(axis=axis, keepdims=True))
@@ -367,6 +381,7 @@ def softmax(x, axis=-1):
 
 
 @op
+@in_float32
 def log_softmax(x, axis=-1):
     """log(softmax(x)) along `axis`, exact even where softmax(x) is so small that it is 0."""
     z = x - x.max(axis=axis, keepdims=True)
@@ -374,6 +389,7 @@ def log_softmax(x, axis=-1):
     return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
 
 
+@in_float32
 def _plain_layer_norm(x, weight=None, bias=None, eps=1e-5):
     centered = x - x.mean(axis=-1, keepdims=True)  # (..., C)
     scale = 1 / np.sqrt((centered * centered).mean(axis=-1, keepdims=True) + eps)  # (..., 1)
@@ -399,14 +415,13 @@ _BLOCK = 65_536  # entries worked on at a time, so that all arrays of a step sta
 
 
 @op(reference=_plain_layer_norm)
+@in_float32
 def layer_norm(x, weight=None, bias=None, eps=1e-5):
     """(x - mean) / sqrt(var + eps) over the last axis, times `weight` plus `bias`, both (C,).
 
     Ba, Kiros, Hinton: Layer Normalization, arXiv:1607.06450.
     """
     dtype = np.result_type(*(a for a in (x, weight, bias) if a is not None), 0.0)
-    if dtype == np.float16:  # sums of squares overflow
-        return _plain_layer_norm(x, weight, bias, eps)
     C = x.shape[-1]
     rows = x.reshape((math.prod(x.shape[:-1]), C)).astype(dtype, copy=False)
     y, scale = np.empty(rows.shape, dtype), np.empty((len(rows), 1), dtype)
@@ -450,6 +465,8 @@ def matmul(x, y):
 
     A 1-D x is one row, a 1-D y one column, and that axis is dropped from the value.
     """
+    x = np.asarray(x) if type(x) is tuple else x
+    y = np.asarray(y) if type(y) is tuple else y
 
     def vjp_x(g):
         if y.ndim == 1:
@@ -541,7 +558,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 @register
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     """A list of parts along `axis`: a number of equal ones, or cut before each of the indices."""
-    x = x if type(x) is Tensor else np.asarray(x)
+    x = x if type(x) is Tensor else Tensor(x)
     axis = normalize_axis_index(axis, x.ndim)
     n, cuts = x.shape[axis], indices_or_sections
     if isinstance(cuts, int) and n % cuts:
@@ -596,6 +613,11 @@ def scatter(x, index, shape):
 
 def _add_at(y, index, x):
     """y[index] += x; to an entry that is picked twice both are added."""
+    if y.dtype == np.float16:  # in which a sum stops growing
+        total = y.astype(np.float32)
+        _add_at(total, index, x.astype(np.float32))
+        y[...] = total
+        return
     parts = index if isinstance(index, tuple) else (index,)
     arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
     if all(i.dtype == bool for i in arrays):
@@ -608,7 +630,8 @@ def _add_at(y, index, x):
 
 def _add_rows(y, index, x):
     """y[index] += x with repeats: rows sorted by index, then added up run by run."""
-    index = np.arange(len(y))[index.ravel().astype(np.intp)]  # from 0, all within the bounds
+    index = index.ravel() if index.size else np.empty(0, np.intp)  # [] is an array of floats
+    index = np.arange(len(y))[index]  # from 0, all within the bounds
     order = index.argsort(kind="stable")
     index = index[order]
     first = np.ones(len(index), dtype=bool)
@@ -620,8 +643,9 @@ def _add_rows(y, index, x):
 @register
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """x[indices] along `axis`; from the flattened array if None."""
-    indices = np.asarray(indices)
-    indices = indices.astype(int) if indices.dtype == bool else indices
+    indices = Tensor(indices).data
+    if indices.dtype == bool or not indices.size:  # [] is an array of floats
+        indices = indices.astype(int)
     if axis is None:
         return getitem(reshape(x, -1), indices)
     axis = normalize_axis_index(axis, x.ndim)
@@ -633,11 +657,11 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """x picked along `axis` by an array of indices with as many axes as x."""
     if axis is None:
         x, axis = reshape(x, -1), 0
-    axis = normalize_axis_index(axis, x.ndim)
-    if np.ndim(indices) != x.ndim:
-        raise ValueError(
-            f"take_along_axis: indices have {np.ndim(indices)} axes, x has {x.ndim}; they must "
-            "agree (indices[..., None] adds one)"
+    axis, indices = normalize_axis_index(axis, x.ndim), Tensor(indices).data
+    if indices.ndim != x.ndim or indices.dtype.kind not in "iu":
+        raise (ValueError if indices.ndim != x.ndim else IndexError)(
+            f"take_along_axis: indices have {indices.ndim} axes and dtype {indices.dtype}, x has "
+            f"{x.ndim}; they must agree (indices[..., None] adds one), and indices be integers"
         )
     grid = np.ogrid[tuple(slice(n) for n in x.shape)]
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))

@@ -12,6 +12,7 @@ Read `Tensor`, `op` and `_walk`, in this order; then ops.py, where every op is d
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import itertools
@@ -50,9 +51,10 @@ class Tensor:
         "__weakref__", "_args", "_kwargs", "_number", "_op", "_vjp",
         "data", "grad", "grad_buffer", "requires_grad",
     )  # fmt: skip
+    __pandas_priority__ = 5000  # series * t is t's to compute, which it is not by itself
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
-        self.data: ndarray = np.asarray(data, dtype)
+        self.data: ndarray = dispatch.as_array(data, dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(errors.INTEGER_LEAF.format(dtype=self.data.dtype))
         self.requires_grad = requires_grad
@@ -105,6 +107,15 @@ class Tensor:
             if self.requires_grad:
                 raise TypeError(errors.TO_ARRAY)
             return np.array(self.data, dtype, copy=copy)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # for copy and pickle
+        if self._op is not None:
+            raise TypeError(errors.COPY.format(op=self._op.__name__))
+        state = {"requires_grad": self.requires_grad, "grad": self.grad}
+        return Tensor, (self.data,), (None, state)
+
+    def __copy__(self) -> Tensor:
+        return copy.deepcopy(self, {id(self.data): self.data})
 
     def item(self) -> float:
         """The only entry, as a Python number."""
@@ -224,18 +235,19 @@ def _recorded(function):
     def call(*args, **kwargs):
         if kwargs:
             args, kwargs = _positional(function, args, kwargs)
-        arrays, requires_grad, loose = [], None, False  # None: no Tensor among them
+        arrays, requires_grad, loose, extreme = [], None, False, False  # None: no Tensor among them
         for x in args:
             if type(x) is Tensor:
                 requires_grad = requires_grad or x.requires_grad
                 x = x.data
             elif type(x) is not ndarray or not x.ndim:
                 x, loose = dispatch.constant(x), True
+                extreme = extreme or gradients.beyond_float16(x)
             arrays.append(x)
         if requires_grad is None:
             arrays, requires_grad = dispatch.without_tensors(args), False
         try:
-            result = function(*arrays, **kwargs)
+            result = (gradients.as_float32(function) if extreme else function)(*arrays, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
             raise errors.explain(error, call, arrays) from error.__cause__
         if type(result) is not tuple or len(result) != 2:
@@ -275,7 +287,7 @@ def register(call: _F) -> _F:
 
 def _positional(function, args, kwargs):
     """The arguments of an op, where Tensors given by keyword become positional, to be recorded."""
-    kwargs = {name: dispatch.constant(x) for name, x in kwargs.items()}
+    kwargs = {k: x if type(x) is Tensor else dispatch.constant(x) for k, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from autograd import GradientWriter, Tensor, multiply, op
+from autograd import GradientWriter, Tensor, in_float32, multiply, op
 
 from .threads import BLOCK
 
@@ -31,6 +31,7 @@ def _rows(x):
 
 
 @op
+@in_float32
 def linear(x, weight, bias=None):
     """x @ weight + bias for x (..., in), weight (in, out) and bias (out,) or None."""
     rows = _rows(x)  # one large product, whatever the leading axes
@@ -68,7 +69,8 @@ def embedding(weight: Tensor, ids: Any) -> Tensor:
            [1., 2.],
            [3., 4.]])
     """
-    ids = np.asarray(ids)
+    ids = Tensor(ids).data
+    ids = ids if ids.size else ids.astype(int)  # [] is an array of floats
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got dtype {ids.dtype}")
     if ids.size and not 0 <= ids.min() <= ids.max() < weight.shape[0]:
@@ -82,6 +84,7 @@ def embedding(weight: Tensor, ids: Any) -> Tensor:
 _C, _A = math.sqrt(2 / math.pi), 0.044715
 
 
+@in_float32
 def _plain_gelu_tanh(x):
     t = np.tanh(_C * (x + _A * x * x * x))
     slope = lambda: (1 + t + x * (1 - t * t) * (_C * (1 + 3 * _A * x * x))) / 2  # noqa: E731
@@ -89,6 +92,7 @@ def _plain_gelu_tanh(x):
 
 
 @op(reference=_plain_gelu_tanh)
+@in_float32
 def _gelu_tanh(x):
     dtype = np.result_type(x, 0.0)
     y, s = np.empty(x.shape, dtype), np.empty(x.shape, dtype)  # y = x s
@@ -126,6 +130,7 @@ def _in_blocks(*arrays):
         yield [array[i : i + BLOCK] for array in arrays]
 
 
+@in_float32
 def _traceable_erf(x):
     return erf(x), (lambda g: g * (2 / math.sqrt(math.pi)) * np.exp(-x * x),)
 
@@ -134,6 +139,7 @@ _erf_of_each = np.frompyfunc(math.erf, 1, 1)
 
 
 @op(reference=_traceable_erf)
+@in_float32
 def erf(x):
     """The error function of each entry, by Python: exact, and slow (0.1 s for a million)."""
     y = np.asarray(_erf_of_each(x)).astype(x.dtype)
@@ -147,6 +153,8 @@ def gelu(x: Tensor, approximate: Literal["tanh", "none"] = "tanh") -> Tensor:
     """
     if approximate == "tanh":
         return _gelu_tanh(x)
+    if approximate == "none" and x.dtype == np.float16:
+        return gelu(x.astype(np.float32), approximate).astype(np.float16)
     if approximate == "none":
         return x * (0.5 + 0.5 * erf(x * math.sqrt(0.5)))
     raise ValueError(f"gelu(approximate={approximate!r}): expected 'tanh' or 'none'")
@@ -158,6 +166,8 @@ def dropout_mask(
     """An array of `shape`: 0 with probability p, otherwise 1 / (1 - p), so that the mean is 1."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be at least 0 and below 1, got {p}")
+    if not hasattr(rng, "random"):
+        raise TypeError(f"dropout: expected a generator, np.random.default_rng(seed), got {rng!r}")
     kept = rng.random(shape, dtype=np.float32) >= p
     return np.multiply(kept, 1 / (1 - p), dtype=dtype)
 
@@ -168,6 +178,7 @@ def dropout(x: Tensor, p: float, rng: np.random.Generator) -> Tensor:
 
 
 @op
+@in_float32
 def attention(q, k, v, mask=None, causal=False, dropout_mask=None, scale=None):
     """softmax(q k^T / sqrt(D)) v for q (..., T, D), k and v (..., S, D); `scale` for 1 / sqrt(D).
 
@@ -205,6 +216,7 @@ def attention(q, k, v, mask=None, causal=False, dropout_mask=None, scale=None):
     return weights @ v, vjp
 
 
+@in_float32
 def _plain_causal_attention(qkv, n_head, dropout_mask=None, scale=None):
     *lead, T, width = qkv.shape
     parts = qkv.reshape((*lead, T, 3, n_head, width // 3 // n_head))
@@ -224,6 +236,7 @@ _SCORES = BLOCK  # computed at once: of several sequences, where they are short
 
 
 @op(reference=_plain_causal_attention)
+@in_float32
 def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
     """attention(q, k, v, causal=True) of heads side by side, qkv (..., T, 3C): (..., T, C).
 
@@ -285,8 +298,6 @@ def _dropped(mask, shape, dtype):
 
 def _bounded(q, k, scale):
     """Whether all exp(q k scale), and sums of them, are far from overflow: |q k| <= |q| |k|."""
-    if q.dtype == np.float16:
-        return False
     longest, other = (math.sqrt(np.vecdot(x, x).max(initial=0)) for x in (q, k))
     return longest * other * abs(scale) < math.log(np.finfo(q.dtype).max) / 2
 
@@ -310,6 +321,7 @@ def _triangle(n, dtype):
 
 
 @op
+@in_float32
 def cross_entropy(logits, targets, ignore_index=IGNORE_INDEX):
     """The mean of -log softmax(logits)[target], in nats, for logits (..., V) and targets (...).
 
@@ -333,6 +345,7 @@ def cross_entropy(logits, targets, ignore_index=IGNORE_INDEX):
     return np.where(kept, losses, 0).sum() / n, (vjp,)
 
 
+@in_float32
 def _plain_linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     loss, (pull,) = cross_entropy.__wrapped__(x @ weight.T, targets, ignore_index)
 
@@ -347,6 +360,7 @@ _LOGITS = 1 << 26  # entries of the logits that exist at a time: 256 MB
 
 
 @op(reference=_plain_linear_cross_entropy)
+@in_float32
 def linear_cross_entropy(x, weight, targets, ignore_index=IGNORE_INDEX):
     """cross_entropy(x @ weight.T, targets) for x (..., C) and weight (V, C).
 

@@ -1,7 +1,8 @@
 """Layers: ops with weights. Next to read: transformer.py, which is built of them.
 
 Weights are float32, drawn from an explicit `numpy.random.Generator`. With None in its place they
-are zeros, to be loaded; dropout then has a generator of its own.
+are zeros, to be loaded; dropout then has a generator of its own. A layer computes in the dtype of
+its weights: it converts its input.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autograd import Tensor, layer_norm
+from autograd import Tensor, astype, layer_norm
 
 from . import functional as F
 from .module import Module
@@ -19,7 +20,22 @@ from .module import Module
 __all__ = ["Dropout", "Embedding", "LayerNorm", "Linear"]
 
 
-def _normal(rng, std, *shape):
+def in_dtype_of(weight: Tensor, x: Any) -> Tensor:
+    """x as a Tensor of the dtype of `weight`: NumPy's float64 shall not spread through a model."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    return x if x.data.dtype is weight.data.dtype else astype(x, weight.dtype)
+
+
+def _require_generator(name, rng):
+    if not (rng is None or isinstance(rng, np.random.Generator)):
+        raise TypeError(
+            f"{name}: expected a generator of random numbers, np.random.default_rng(seed), or None "
+            f"for weights that will be loaded, got {rng!r}"
+        )
+
+
+def _normal(name, rng, std, *shape):
+    _require_generator(name, rng)
     if rng is None:  # one read-only zero, broadcast: it takes no memory
         return Tensor(np.broadcast_to(np.float32(0), shape), requires_grad=True)
     return Tensor(std * rng.standard_normal(shape, dtype=np.float32), requires_grad=True)
@@ -48,12 +64,13 @@ class Linear(Module):
         *,
         bias: bool = True,
     ):
-        self.weight = _normal(rng, 1 / math.sqrt(in_features), in_features, out_features)
+        std = 1 / math.sqrt(max(1, in_features))
+        self.weight = _normal("Linear", rng, std, in_features, out_features)
         self.bias = _full(0, out_features) if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features)."""
-        return F.linear(x, self.weight, self.bias)
+        return F.linear(in_dtype_of(self.weight, x), self.weight, self.bias)
 
     def describe(self) -> str:
         """Its sizes, for print(model)."""
@@ -68,7 +85,7 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, rng: np.random.Generator | None):
-        self.weight = _normal(rng, 0.02, num_embeddings, embedding_dim)
+        self.weight = _normal("Embedding", rng, 0.02, num_embeddings, embedding_dim)
 
     def __call__(self, ids: Any) -> Tensor:
         """Integers (...) to (..., embedding_dim)."""
@@ -92,6 +109,7 @@ class LayerNorm(Module):
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., size) to the same shape."""
+        x = in_dtype_of(self.weight, x)
         return layer_norm(x, self.weight, self.bias, eps=self.eps)
 
     def describe(self) -> str:
@@ -109,6 +127,7 @@ class Dropout(Module):
     def __init__(self, p: float, rng: np.random.Generator | None):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: p must be at least 0 and below 1, got {p}")
+        _require_generator("Dropout", rng)
         self.p, self.rng = p, np.random.default_rng() if rng is None else rng
 
     def __call__(self, x: Tensor) -> Tensor:

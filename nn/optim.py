@@ -14,6 +14,7 @@ import numpy as np
 from autograd import Tensor
 
 from .memory import training_begins
+from .module import Module
 from .threads import BLOCK, for_each
 
 __all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine"]
@@ -28,7 +29,8 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
     What changes the vector changes the parameters, so that an optimizer, clip_grad_norm or a sum
     over processes works on one array. Between two steps set the `grad` of each parameter to None,
     but keep `vector.grad`: backward writes the new gradients into it. If a parameter gets no new
-    gradient, its old one is still in `vector.grad`: fill that part with 0.
+    gradient, its old one is still in `vector.grad`: fill that part with 0. A copy of the parameters
+    and the vector, by copy.deepcopy or pickle, is not joined: call flatten on the copies.
 
     >>> w, b = Tensor(np.ones((2, 2)), requires_grad=True), Tensor(np.zeros(2), requires_grad=True)
     >>> vector = flatten([w, b])
@@ -50,13 +52,49 @@ def flatten(parameters: Sequence[Tensor]) -> Tensor:
     return vector
 
 
-Parameters = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+Tensors = Module | Tensor | Iterable[Tensor] | Iterable[tuple[str, Tensor]]
+Parameters = Tensors | Iterable[Mapping[str, Any]]
+
+
+def _tensors(given: Any) -> list[Tensor]:
+    """The parameters of a model, or one, or many, with or without their names."""
+    if isinstance(given, Module):
+        return given.parameters()
+    if isinstance(given, (set, frozenset)) or not isinstance(given, Iterable):
+        raise TypeError(f"expected a model, or a list of parameters, got a {type(given).__name__}")
+    found = [given] if isinstance(given, Tensor) else list(given)
+    found = [x[1] if isinstance(x, tuple) and len(x) == 2 else x for x in found]
+    for x in found:
+        if not isinstance(x, Tensor):
+            kind = type(x).__name__
+            raise TypeError(f"expected Tensors as parameters (model.parameters()), got a {kind}")
+        if not x.is_leaf:
+            raise TypeError(
+                f"a parameter of shape {x.shape} was computed by an op, and will get no gradient: "
+                "pass the Tensors that it was computed from"
+            )
+    return found
+
+
+def _make_gradient_fit(p):
+    """A `grad` that was set by hand becomes an array like the parameter, or is refused."""
+    g = p.grad
+    fits = type(g) is np.ndarray and g.shape == p.data.shape and g.dtype == p.data.dtype
+    if fits and g.flags.writeable:
+        return
+    g = Tensor(g).data
+    if g.shape != p.shape or g.dtype.kind not in "fiu":
+        raise ValueError(
+            f"a parameter of shape {p.shape} has a grad of shape {g.shape} and dtype {g.dtype}: "
+            "set it to None, or to real numbers of the shape of the parameter"
+        )
+    p.grad = np.array(g, p.dtype)
 
 
 class Optimizer:
     """Parameters, in groups, and their learning rate `lr`, which a schedule may set.
 
-    In place of parameters it takes groups of them: mappings with "params" and, if a group is to
+    It takes a model, or parameters, or groups of them: mappings with "params" and, if a group is to
     differ, "lr_scale" (its learning rate is `lr` times that) and "weight_decay". It may move the
     small parameters of a group into one array, as `flatten` does; each backward() then writes their
     gradients into the same memory, so copy a `grad` that is to be kept.
@@ -64,26 +102,46 @@ class Optimizer:
 
     _options = frozenset({"params", "lr_scale", "weight_decay"})
     _moments: tuple[str, ...] = ()  # what is kept for each parameter, an array of its shape
-    _by_entry = True  # whether each entry moves independently of the others
+    _by_entry = False  # whether the _update of this class moves each entry by itself
 
     def __init__(self, parameters: Parameters, lr: float, *, weight_decay: float = 0.0):
         training_begins()
-        groups: list[Any] = list(parameters)
-        if not (groups and isinstance(groups[0], Mapping)):
-            groups = [{"params": groups}]
+        groups = self._grouped(parameters)
         self.lr, self.steps, self.weight_decay = lr, 0, weight_decay
-        self.groups = [{**group, "params": list(group["params"])} for group in groups]
-        for group in self.groups:
-            if unknown := group.keys() - self._options:
-                raise ValueError(f"a group of parameters has no option {', '.join(unknown)}")
+        self.groups = [{**group, "params": (*_tensors(group["params"]),)} for group in groups]
         self._pairs = [(group, p) for group in self.groups for p in group["params"]]
         self.parameters: list[Tensor] = [p for _, p in self._pairs]
         if len({id(p) for p in self.parameters}) < len(self.parameters):
             raise ValueError("a parameter is in two groups, or twice in one: it would move twice")
         for p in self.parameters:
             p.data = np.require(p.data, requirements="W")  # zeros to be loaded are read-only
-        self._state = [[np.zeros_like(p.data) for _ in self._moments] for p in self.parameters]
-        self._laid = self._laid_end_to_end() if self._by_entry else []
+        self._state = [self._zeros_for(p) for p in self.parameters]
+        self._counts = [0] * len(self.parameters)  # of the steps in which each had a gradient
+        mover = next(c for c in type(self).__mro__ if "_update" in vars(c))
+        self._laid = self._laid_end_to_end() if vars(mover).get("_by_entry") else []
+
+    def _grouped(self, parameters):
+        """Groups of parameters; those that came without groups are one."""
+        if isinstance(parameters, (Module, Tensor)) or not isinstance(parameters, Iterable):
+            return [{"params": parameters}]
+        groups = parameters if isinstance(parameters, (set, frozenset)) else list(parameters)
+        if not any(isinstance(group, Mapping) for group in groups):
+            return [{"params": groups}]
+        for group in groups:
+            if not isinstance(group, Mapping) or "params" not in group:
+                raise TypeError(f'a group of parameters is a mapping with "params", got {group!r}')
+            if unknown := group.keys() - self._options:
+                raise ValueError(f"a group of parameters has no option {', '.join(unknown)}")
+        return groups
+
+    def _zeros_for(self, p):
+        """What is kept for a parameter, in float32 if it is float16: its squares would be 0."""
+        dtype = np.result_type(p.dtype, np.float32)
+        return [np.zeros_like(p.data, dtype) for _ in self._moments]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, whose parameters have arrays of their own: they move one by one."""
+        return {**vars(self), "_laid": []}
 
     def _laid_end_to_end(self):
         """A _Laid for each set of small parameters that move alike and own their arrays alone."""
@@ -104,17 +162,23 @@ class Optimizer:
 
         Of `size` processes, each may update only a part: every size-th parameter from `rank` on.
         """
+        given = [n for n, p in enumerate(self.parameters) if p.grad is not None]
+        for n in given:
+            _make_gradient_fit(self.parameters[n])
+        for n in given:
+            self._counts[n] += 1
         self.steps += 1
-        laid = [one for one in self._laid if size == 1 and one.whole()]
+        laid = [one for one in self._laid if size == 1 and one.whole(self._counts)]
         done = {n for one in laid for n in one.numbers}
         moves = [(one.numbers[0], one.vector, one.state) for one in laid]
         moves += [
-            (n, p, self._state[n])
-            for n, p in enumerate(self.parameters)
-            if p.grad is not None and n not in done and n % size == rank
+            (n, self.parameters[n], self._state[n])
+            for n in given
+            if n not in done and n % size == rank
         ]
         self._move([
-            functools.partial(self._update, p, *self._rates(n), *state) for n, p, state in moves
+            functools.partial(self._update, p, *self._rates(n), self._counts[n], *state)
+            for n, p, state in moves
         ])  # fmt: skip
 
     def _rates(self, n):
@@ -130,7 +194,7 @@ class Optimizer:
         for update in updates:
             update()
 
-    def _update(self, p, lr, decay, group, *moments):
+    def _update(self, p, lr, decay, group, count, *moments):
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -140,18 +204,22 @@ class Optimizer:
             for number, arrays in enumerate(self._state)
             for name, array in zip(self._moments, arrays, strict=True)
         }
-        return {"steps": np.array(self.steps), **state}
+        steps: dict[str, Any] = {"steps": np.array(self.steps)}
+        if any(count != self.steps for count in self._counts):
+            steps["counts"] = np.array(self._counts)
+        return {**steps, **state}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a state_dict(). Raises ValueError, and changes nothing, if it does not fit."""
-        own = self.state_dict()
+        own = {**self.state_dict(), "counts": np.array(self._counts, int)}
+        state = {"counts": np.full(len(self._counts), state.get("steps", 0)), **state}
         shapes, expected = ({k: v.shape for k, v in d.items()} for d in (state, own))
         if shapes != expected:
             wrong = sorted(k for k in {*own, *state} if shapes.get(k) != expected.get(k))
             raise ValueError(f"the state of another optimizer: {', '.join(wrong[:5])} do not fit")
         for name, array in own.items():
             array[...] = state[name]
-        self.steps = int(own["steps"])
+        self.steps, self._counts = int(own["steps"]), own["counts"].tolist()
 
 
 class _Laid:
@@ -162,31 +230,31 @@ class _Laid:
         parameters = [optimizer.parameters[n] for n in numbers]
         gradients = [p.grad for p in parameters]
         self.vector = flatten(parameters)
-        self.state = [np.zeros_like(self.vector.data) for _ in optimizer._moments]
+        self.state = optimizer._zeros_for(self.vector)
         end = 0
         for n, p, gradient in zip(numbers, parameters, gradients, strict=True):
             begin, end, p.grad = end, end + p.size, gradient
             optimizer._state[n] = [a[begin:end].reshape(p.shape) for a in self.state]
         self._arrays = [(p, p.data, p.grad_buffer) for p in parameters]
 
-    def whole(self):
-        """Whether all parameters have gradients, and their arrays are still parts of the vector."""
-        _, data, gradient = self._arrays[0]  # after copy.deepcopy they are arrays of their own
-        if data.base is not self.vector.data or gradient.base is not self.vector.grad:
-            return False
-        return all(p.grad is g and p.data is d for p, d, g in self._arrays)
+    def whole(self, counts):
+        """Whether all have gradients, as often as each other, and are still parts of the vector."""
+        return all(p.grad is g and p.data is d for p, d, g in self._arrays) and (
+            len({counts[n] for n in self.numbers}) == 1
+        )
 
 
 class SGD(Optimizer):
     """velocity = momentum * velocity + grad; parameter -= lr * velocity."""
 
     _moments = ("velocity",)
+    _by_entry = True
 
     def __init__(self, parameters: Parameters, lr: float, *, momentum: float = 0.0):
         super().__init__(parameters, lr)
         self.momentum = momentum
 
-    def _update(self, p, lr, decay, group, velocity):
+    def _update(self, p, lr, decay, group, count, velocity):
         velocity *= self.momentum
         velocity += p.grad
         p.data *= 1 - decay
@@ -196,7 +264,8 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: by default of matrices only, not of biases and norms.
 
-    A group's own "weight_decay" applies to all of its parameters. Loshchilov, Hutter: Decoupled
+    A group's own "weight_decay" applies to all of its parameters. What is corrected for the first
+    steps is so for each parameter, from its first gradient on. Loshchilov, Hutter: Decoupled
     Weight Decay Regularization, arXiv:1711.05101.
 
     >>> x = Tensor([1.0, -2.0], requires_grad=True)
@@ -208,6 +277,7 @@ class AdamW(Optimizer):
     """
 
     _moments = ("sum", "squares")  # decayed sums of gradients and of their squares
+    _by_entry = True
 
     def __init__(
         self,
@@ -224,19 +294,20 @@ class AdamW(Optimizer):
     def _decay_of(self, p):
         return self.weight_decay if p.ndim >= 2 else 0.0
 
-    def _update(self, p, lr, decay, group, *moments):
+    def _update(self, p, lr, decay, group, count, *moments):
         arrays = [np.atleast_1d(a) for a in (p.data, p.grad, *moments)]
         rows = max(1, BLOCK * len(arrays[0]) // max(1, p.size))
 
         def update(i):
-            self._update_block([a[i : i + rows] for a in arrays], lr, decay)
+            self._update_block([a[i : i + rows] for a in arrays], lr, decay, count)
 
         for_each(update, range(0, len(arrays[0]), rows))
 
-    def _update_block(self, arrays, lr, decay):
+    def _update_block(self, arrays, lr, decay, count):
         data, grad, sum, squares = arrays
+        grad = grad.astype(sum.dtype, copy=False)  # from float16
         # Divided by the total weight of their terms, the sums become means.
-        sum_weight, square_weight = ((1 - beta**self.steps) / (1 - beta) for beta in self.betas)
+        sum_weight, square_weight = ((1 - beta**count) / (1 - beta) for beta in self.betas)
         root = math.sqrt(square_weight)
         sum *= self.betas[0]
         sum += grad
@@ -263,7 +334,6 @@ class Muon(Optimizer):
 
     _options = Optimizer._options | {"split"}
     _moments = ("mean",)
-    _by_entry = False
 
     def __init__(
         self,
@@ -281,10 +351,11 @@ class Muon(Optimizer):
     def _move(self, updates):
         for_each(lambda update: update(), updates)
 
-    def _update(self, p, lr, decay, group, mean):
+    def _update(self, p, lr, decay, group, count, mean):
+        gradient = p.grad.astype(mean.dtype, copy=False)  # from float16
         mean *= self.momentum
-        mean += (1 - self.momentum) * p.grad
-        ahead = self.momentum * mean + (1 - self.momentum) * p.grad  # Nesterov's momentum
+        mean += (1 - self.momentum) * gradient
+        ahead = self.momentum * mean + (1 - self.momentum) * gradient  # Nesterov's momentum
         parts = np.split(ahead, group.get("split", 1), axis=1)
         scale = math.sqrt(max(1, parts[0].shape[1] / parts[0].shape[0]))
         p.data *= 1 - decay
@@ -313,7 +384,7 @@ _POLYNOMIALS = [
 ]
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(parameters: Tensors, max_norm: float) -> float:
     """Scale all gradients so that their common norm is at most max_norm; returns the norm before.
 
     >>> x = Tensor([3.0, 4.0], requires_grad=True)
@@ -321,15 +392,23 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     >>> print(clip_grad_norm([x], 1.0), x.grad)
     10.0 [0.6 0.8]
     """
-    gradients = _joined([p.grad for p in parameters if p.grad is not None])
-    rows = [g.reshape(-1) for g in gradients]
-    step = 8 * BLOCK
-    parts = [g[i : i + step] for g in rows for i in range(0, len(g), step)]
-    total = math.sqrt(sum(float(np.dot(part, part)) for part in parts))
+    given = [p for p in _tensors(parameters) if p.grad is not None]
+    for p in given:
+        _make_gradient_fit(p)
+    gradients = _joined([p.grad for p in given])
+    rows, step = [g.reshape(-1) for g in gradients], 8 * BLOCK
+    parts = (g[i : i + step] for g in rows for i in range(0, len(g), step))
+    total = math.sqrt(sum(map(_squared_length, parts)))
     if total > max_norm:
-        for g in gradients:
-            g *= max_norm / total
+        for g in gradients:  # a small factor is 0 in float16
+            wide = np.result_type(g, np.float32)
+            np.multiply(g, max_norm / total, out=g, dtype=wide, casting="same_kind")
     return total
+
+
+def _squared_length(part):
+    part = part.astype(np.result_type(part, np.float32), copy=False)  # in float16 it overflows
+    return float(np.dot(part, part))
 
 
 def _joined(gradients):

@@ -15,7 +15,7 @@ import numpy as np
 from autograd import Tensor, grad, no_grad, op, relu, sigmoid, split, tanh
 
 from . import functional as F
-from .layers import Dropout, LayerNorm, Linear
+from .layers import Dropout, LayerNorm, Linear, in_dtype_of
 from .module import Module, walk
 from .threads import in_task, in_threads, threads_for
 
@@ -86,6 +86,7 @@ class MultiHeadAttention(Module):
         look at the position of the column. With a `cache`, the T positions follow the cached ones.
         There are S in all, and the mask is (..., H, T, S).
         """
+        x = in_dtype_of(self.qkv.weight, x)
         dropout_mask = self._dropout_mask(x) if self.training and self.dropout.p else None
         qkv = self.qkv(x)
         if self.causal and mask is None and cache is None:
@@ -102,6 +103,7 @@ class MultiHeadAttention(Module):
 
     def weights(self, x: Tensor) -> Tensor:
         """How much each position looks at each position: (..., H, T, T); each row sums to 1."""
+        x = in_dtype_of(self.qkv.weight, x)
         q, k, _ = (self._heads(part) for part in split(self.qkv(x), 3, axis=-1))
         one_hot = Tensor(np.eye(x.shape[-2], dtype=x.dtype))  # as values: their mean is the weights
         return F.attention(q, k, one_hot, causal=self.causal, scale=self.scale)
@@ -196,6 +198,7 @@ class Block(Module):
         self, x: Tensor, mask: np.ndarray | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """(..., T, C) to (..., T, C); `mask` and `cache` are those of MultiHeadAttention."""
+        x = in_dtype_of(self.norm1.weight, x)
         if self.norm_first:
             x = x + self.attention(self.norm1(x), mask, cache)
             return x + self.feed_forward(self.norm2(x))

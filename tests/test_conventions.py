@@ -167,3 +167,95 @@ def test_every_op_says_its_convention():
         assert words in getattr(ag, name).__doc__, name
     assert "may look nowhere gives 0, with gradient 0" in " ".join(F.attention.__doc__.split())
     assert "where none counts the mean is 0" in F.cross_entropy.__doc__
+
+
+# ---------------------------------------------------------------- float16
+
+
+def spread(*shape, size=1.0):
+    return size * np.random.default_rng(0).standard_normal(shape)
+
+
+MANY = 5000  # of ones: a sum of them in float16 stops at 2048
+ONES, FIRST = np.ones((MANY, 2)), np.zeros(MANY, int)
+HALF = {  # what float16 cannot hold on the way: (function, arguments, size of the gradient)
+    "mean": (lambda x: x.mean(), [np.ones(70_000)], 2e4),
+    "sum": (lambda x: x.sum(axis=0), [ONES], 1),
+    "broadcast arguments": (lambda x, y: x * y, [ONES, np.ones(2)], 1),
+    "an entry picked often": (lambda x: x[FIRST], [np.ones((3, 2))], 1),
+    "an entry picked by two arrays": (lambda x: x[FIRST, FIRST], [np.ones((3, 2))], 1),
+    "scatter": (lambda x: ag.scatter(x, FIRST, (3, 2)), [ONES], 1),
+    "embedding": (lambda x: F.embedding(x, FIRST), [np.ones((3, 2))], 1),
+    "ties": (lambda x: x.max(), [np.ones(MANY)], 1000),
+    "cumsum": (lambda x: x.cumsum(axis=0), [ONES], 1),
+    "norm": (lambda x: x.norm(), [np.full(100, 300.0)], 1),
+    "var": (lambda x: x.var(), [100 + spread(1000, size=100)], 1),
+    "std": (lambda x: x.std(), [100 + spread(1000, size=300)], 1),
+    "prod": (lambda x: x.prod(axis=0), [np.array([200.0, 300, 0.01])], 1),
+    "prod with a zero": (lambda x: x.prod(axis=0), [np.array([200.0, 300, 0])], 0.01),
+    "power": (lambda x: x**3, [np.array([30.0, 40, -40])], 0.01),
+    "power of both": (ag.power, [np.array([20.0]), np.array([3.5])], 0.01),
+    "divide": (ag.divide, [np.array([300.0, 100]), np.array([0.1, 2])], 1),
+    "divide, gradient": (ag.divide, [np.array([3000.0]), np.array([30.0])], 1000),
+    "a large divisor": (lambda x: x.sum() / 100_000, [np.ones(60_000)], 6e4),
+    "a large factor": (lambda x: 65536 * x, [np.array([0.1])], 0.1),
+    "a small factor": (lambda x: x * 1e-8, [np.array([6e4])], 6e4),
+    "distant bounds": (lambda x: ag.clip(x, -1e5, max=1e5), [spread(5, size=300)], 1),
+    "sigmoid": (ag.sigmoid, [np.array([-500.0, -12, 0, 12, 500])], 1),
+    "gelu": (F.gelu, [np.array([-300.0, -3, 0, 3, 300])], 1),
+    "gelu_erf": (lambda x: F.gelu(x, "none"), [np.array([-300.0, -3, 0, 3, 300])], 1),
+    "softmax": (ag.softmax, [spread(2, MANY)], 100),
+    "log_softmax": (ag.log_softmax, [spread(2, MANY)], 1),
+    "logsumexp": (lambda x: ag.logsumexp(x, axis=-1), [spread(2, 70_000)], 1000),
+    "layer_norm": (ag.layer_norm, [spread(3, 500, size=300)], 1),
+    "layer_norm of small numbers": (ag.layer_norm, [spread(3, 500, size=1e-3)], 0.01),
+    "linear": (F.linear, [spread(MANY, 3), spread(3, 2), np.ones(2)], 1),
+    "attention": (lambda x: F.attention(x, x, x), [spread(4, 8, size=30)], 1),
+    "causal_attention": (lambda x: F.causal_attention(x, 2), [spread(4, 12, size=30)], 1),
+    "cross_entropy": (lambda x: F.cross_entropy(x, FIRST), [spread(MANY, 4)], 1000),
+    "linear_cross_entropy": (
+        lambda x, w: F.linear_cross_entropy(x, w, FIRST), [spread(MANY, 4), spread(9, 4)], 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_float16_is_rounded_at_the_end_only(name):
+    fn, arrays, size = HALF[name]
+    results = []
+    for dtype in (np.float16, float):
+        leaves = [Tensor(x.astype(np.float16).astype(dtype), requires_grad=True) for x in arrays]
+        y = fn(*leaves)
+        g = np.full(y.shape, np.float16(size), dtype)
+        traced = grad(y, leaves, g, create_graph=True)
+        results.append([y.data, *(t.data for t in traced), *(t.data for t in grad(y, leaves, g))])
+    for half, exact in zip(*results, strict=True):
+        assert half.dtype == np.float16
+        np.testing.assert_allclose(half, exact, rtol=4e-3, atol=2e-4)
+
+
+def test_float16_beside_another_dtype_is_promoted_as_in_numpy():
+    half, single = (Tensor(np.ones((2, 2), dtype), requires_grad=True) for dtype in ("f2", "f4"))
+    for fn in (F.linear, ag.matmul, ag.divide, lambda x, y: ag.layer_norm(x, y[0])):
+        for x, y in ((half, single), (single, half)):
+            z = fn(x, y)
+            assert z.dtype == np.float32
+            assert [g.dtype for g in grad(z, [x, y], np.ones(z.shape))] == [x.dtype, y.dtype]
+    assert ag.sum(half.astype(np.float32)).dtype == np.float32
+    assert (half * np.ones(2)).dtype == np.float64 and (half * 1e-9).dtype == np.float16
+
+
+def test_an_op_of_ones_own_in_float32():
+    @ag.op
+    @ag.in_float32
+    def sawtooth(x, y=1.0, *, scale=1):
+        z = (x * x * y).sum() / x.size * scale
+        return z, lambda g: (2 * g * x * y / x.size * scale, (g * x * x / x.size * scale).sum())
+
+    x, y = (Tensor(np.float16(a), requires_grad=True) for a in (np.full(70_000, 200), 1))
+    for create_graph in (False, True):
+        z = sawtooth(x=x, y=y, scale=0.5)
+        gx, gy = grad(z, [x, y], create_graph=create_graph)
+        values = [z.item(), gx[0].item(), gy.item()]
+        np.testing.assert_allclose(values, [2e4, 1 / 350, 2e4], rtol=1e-3)
+    ag.check_gradients(lambda x: sawtooth(x, 2.0), [1.0, 2.0])
+    assert sawtooth(x.data).dtype == np.float16 and sawtooth.__name__ == "sawtooth"

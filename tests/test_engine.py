@@ -1,7 +1,9 @@
 """The graph: its order, its memory, its modes, and how NumPy's own functions enter it."""
 
+import copy
 import gc
 import itertools
+import pickle
 import threading
 import weakref
 
@@ -125,6 +127,42 @@ def test_gradients_accumulate_over_backwards():
     assert x.grad is first and y.grad == 3  # in place: it may be part of a larger array
     x.backward([1.0, 0.0])  # a leaf that is the output itself
     np.testing.assert_array_equal(first, [7, 8])
+
+
+def test_a_gradient_that_was_set_becomes_one_of_the_same_dtype():
+    same = [1, 1], np.array([True, True]), np.ones(2, np.float16), np.ones(2), Tensor([1, 1])
+    for first in same:
+        x = leaf([1.0, 2.0], np.float32)
+        x.grad = first
+        (x * x).sum().backward()
+        assert type(x.grad) is np.ndarray and x.grad.dtype == np.float32
+        np.testing.assert_array_equal(x.grad, [3, 5])
+        assert type(first) is not np.ndarray or first.sum() == 2  # not written to
+    for shape in ((), (1,), (2, 1), (3,)):
+        x.grad = np.ones(shape)
+        with pytest.raises(ValueError, match="to None, or to an array of that"):
+            (x * x).sum().backward()
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_of_a_leaf_is_a_leaf(copied):
+    x = leaf([1.0, 2.0], np.float32)
+    x.grad_buffer = np.zeros(2, np.float32)
+    (x * x).sum().backward()
+    y = copied(x)
+    assert y.is_leaf and y.requires_grad and y.dtype == np.float32
+    assert (y.data is x.data) == (copied is copy.copy)
+    (y * 3).sum().backward()
+    np.testing.assert_array_equal(y.grad, [5, 7])
+    np.testing.assert_array_equal(x.grad, [2, 4])  # and each has its own
+    for constant in (Tensor([1, 2]), Tensor(2.0), x.detach() * 2, Tensor(np.zeros((0, 2)))):
+        y = copied(constant)
+        assert not y.requires_grad and y.grad is None and y.dtype == constant.dtype
+        np.testing.assert_array_equal(y.data, constant.data)
+    y, again = copied((x, [x]))[0], copied([x, x])
+    assert again[0] is again[1] and y.grad.tolist() == [2, 4]
 
 
 def test_gradients_are_added_to_the_array_that_is_there():
@@ -666,9 +704,9 @@ def test_methods_are_the_ops():
     other = {"add", "subtract", "multiply", "divide", "negative", "getitem", "scatter", "where",
              "concatenate", "stack", "reshape", "transpose", "check_gradients", "detect_anomaly",
              "to_dot", "grad", "no_grad", "op",
-             "GradientWriter", "Tensor", "in_this_mode",
+             "GradientWriter", "Tensor", "in_float32", "in_this_mode",
              }  # operators, or not of one tensor  # fmt: skip
-    for name in set(ag.__all__) - other:
+    for name in {*ag.__all__, "abs", "max", "min", "sum"} - other:
         assert getattr(Tensor, name) is getattr(ag, name), name
 
 
@@ -707,6 +745,15 @@ def test_numbers_reduce_over_their_only_axis():
         x = leaf(2.0)
         getattr(ag, name)(x, axis=0).backward()
         assert x.grad.shape == () and np.isfinite(x.grad)
+
+
+def test_an_index_of_nothing_picks_nothing():
+    w = leaf(np.ones((3, 2)))
+    for pick in (lambda w: w[[]], lambda w: ag.take(w, [], 0), lambda w: F.embedding(w, [])):
+        y = pick(w)
+        assert y.shape == (0, 2)
+        for create_graph in (True, False):
+            assert not grad(y, w, np.zeros((0, 2)), create_graph=create_graph)[0].data.any()
 
 
 def test_ids_of_one_byte():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 import subprocess
 import sys
 
@@ -317,7 +318,7 @@ def test_scores_are_bounded_by_lengths(dtype):
     for share, bounded in ((0.999, True), (1.001, False)):
         assert F._bounded(q, k, share * limit / 35) == bounded
         assert F._bounded(k, q, -share * limit / 35) == bounded
-    assert not F._bounded(q * np.nan, k, 1.0) and not F._bounded(q.astype(np.float16), k, 0.0)
+    assert not F._bounded(q * np.nan, k, 1.0)
 
 
 def test_vectors_of_no_entries_are_normalized():
@@ -683,7 +684,7 @@ def test_a_copy_of_an_optimizer_moves_its_own_parameters():
     optimizer = nn.AdamW(ps, 0.1)
     for p in ps:
         p.sum().backward()
-    assert optimizer._laid and all(one.whole() for one in optimizer._laid)
+    assert optimizer._laid and all(one.whole(optimizer._counts) for one in optimizer._laid)
     other, copies = copy.deepcopy((optimizer, ps))
     other.step()
     assert all((p.data != c.data).all() for p, c in zip(ps, copies, strict=True))
@@ -787,6 +788,278 @@ def test_schedule():
     assert rates[10] == 1.0 and rates[55] == pytest.approx(0.55) and rates[100:] == [0.1] * 20
     assert (np.diff(rates[10:]) <= 0).all()
     assert nn.warmup_cosine(5, 5, 1.0, 0.1, 5) >= 0.1
+
+
+def test_each_parameter_counts_its_own_steps():
+    """Whatever the steps in which a gradient came, it moves as if alone, from its first one on."""
+    given = [[True] * 6, [False] * 4 + [True] * 2, [True, False] * 3, [False] * 6]
+    ps = [Tensor(np.ones(3), requires_grad=True) for _ in given]
+    optimizer = nn.AdamW(ps, 0.1, betas=(0.8, 0.9))
+    assert optimizer._laid
+    for step in range(6):
+        for n, p in enumerate(ps):
+            p.grad = RNG([step, n]).standard_normal(3) if given[n][step] else None
+        optimizer.step()
+    for n, p in enumerate(ps):
+        alone = Tensor(np.ones(3), requires_grad=True)
+        own = nn.AdamW([alone], 0.1, betas=(0.8, 0.9))
+        for step in range(6):
+            if given[n][step]:
+                alone.grad = RNG([step, n]).standard_normal(3)
+                own.step()
+        np.testing.assert_allclose(p.data, alone.data, rtol=1e-12)
+    state = {name: array.copy() for name, array in optimizer.state_dict().items()}
+    assert state["steps"] == 6 and state["counts"].tolist() == [6, 2, 3, 0]
+    other = nn.AdamW([Tensor(p.data.copy(), requires_grad=True) for p in ps], 0.1, betas=(0.8, 0.9))
+    other.load_state_dict(state)
+    for one in (optimizer, other):
+        for p in one.parameters:
+            p.grad = np.ones(3)
+        one.step()
+    for p, q in zip(ps, other.parameters, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    with pytest.raises(ValueError, match="counts do not fit"):
+        other.load_state_dict({**state, "counts": np.ones(3, int)})
+
+
+def test_the_state_of_an_ordinary_run_is_kept_as_before():
+    ps = [Tensor(np.ones(3), requires_grad=True) for _ in range(2)]
+    optimizer = nn.AdamW(ps)
+    for _ in range(3):
+        for p in ps:
+            p.grad = np.ones(3)
+        optimizer.step()
+    state = optimizer.state_dict()
+    assert state.keys() == {"steps", "0.sum", "0.squares", "1.sum", "1.squares"}
+    optimizer.load_state_dict({**state, "steps": np.array(7)})
+    assert optimizer.steps == 7 and optimizer._counts == [7, 7]
+
+
+def linear():
+    return nn.Linear(3, 2, RNG(0))
+
+
+@pytest.mark.parametrize("make", [nn.AdamW, lambda given: nn.SGD(given, 0.1)])
+def test_what_an_optimizer_takes(make):
+    for given in (
+        lambda m: m, lambda m: m.parameters(), lambda m: m.named_parameters(),
+        lambda m: list(m.named_parameters()), lambda m: iter(m.parameters()),
+        lambda m: [{"params": m}], lambda m: [{"params": m.weight}, {"params": [m.bias]}],
+        lambda m: [{"params": m.named_parameters()}],
+    ):  # fmt: skip
+        model = linear()
+        optimizer = make(given(model))
+        assert [id(p) for p in optimizer.parameters] == [id(p) for p in model.parameters()]
+    model = linear()
+    assert make(model.weight).parameters == [model.weight]
+    model.weight.grad = np.full((3, 2), 2, np.float32)
+    for given in (model, model.named_parameters(), model.weight):
+        assert nn.clip_grad_norm(given, 99) == pytest.approx(math.sqrt(24))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda m: m.state_dict(), "expected Tensors as parameters .*, got a str"),
+        (lambda m: [m.weight.data], "expected Tensors as parameters .*, got a ndarray"),
+        (lambda m: [m], "expected Tensors as parameters .*, got a Linear"),
+        (lambda m: set(m.parameters()), "a list of parameters, got a set"),
+        (lambda m: None, "a list of parameters, got a NoneType"),
+        (lambda m: 0.1, "a list of parameters, got a float"),
+        (lambda m: {"params": m}, "expected Tensors as parameters .*, got a str"),
+        (lambda m: [m.weight * 2], r"shape \(3, 2\) was computed by an op, .* no gradient"),
+    ],
+)
+def test_what_an_optimizer_does_not_take(given, message):
+    for take in (nn.AdamW, lambda given: nn.clip_grad_norm(given, 1.0)):
+        with pytest.raises(TypeError, match=message):
+            take(given(linear()))
+
+
+def test_what_is_no_group():
+    m = linear()
+    for groups in ([{"params": [m.weight]}, m.bias], [{"lr_scale": 0.5}]):
+        with pytest.raises(TypeError, match='group of parameters is a mapping with "params", got'):
+            nn.AdamW(groups)
+    with pytest.raises(AttributeError, match="append"):  # it would not be moved
+        nn.AdamW(m).groups[0]["params"].append(m.weight)
+
+
+def test_a_gradient_set_by_hand_has_the_shape_of_the_parameter():
+    for make in (nn.AdamW, nn.Muon, lambda ps: nn.SGD(ps, 0.1), lambda p: nn.clip_grad_norm(p, 1)):
+        for wrong in (np.ones(2), np.ones((1, 2)), 1.0, np.ones((3, 2), complex)):
+            weight = linear().weight
+            before, weight.grad = weight.data.copy(), wrong
+            with pytest.raises(ValueError, match=r"shape \(3, 2\) has a grad of shape .*to None"):
+                optimizer = make([weight])
+                weight.grad = np.broadcast_to(wrong, np.shape(wrong))
+                optimizer.step()
+            np.testing.assert_array_equal(weight.data, before)
+    moved = []
+    ones = np.ones((3, 2))
+    for same in (ones.astype("f4"), ones, ones.tolist(), Tensor(ones), ones.astype("f2"),
+                 np.broadcast_to(1.0, (3, 2)), np.ones((2, 3)).T):  # fmt: skip
+        weight = linear().weight
+        optimizer, weight.grad = nn.AdamW([weight]), same
+        assert nn.clip_grad_norm([weight], 1.0) == pytest.approx(math.sqrt(6))
+        optimizer.step()
+        assert weight.dtype == weight.grad.dtype == np.float32
+        moved.append(weight.data)
+    assert all((data == moved[0]).all() for data in moved)
+
+
+class Lamb(nn.optim.Optimizer):
+    """Moves a parameter in proportion to its length, as LAMB and LARS do."""
+
+    def _update(self, p, lr, decay, group, count):
+        p.data -= lr * np.linalg.norm(p.data) / np.linalg.norm(p.grad) * p.grad
+
+
+class LambOfAdam(nn.AdamW):
+    _update = Lamb._update
+    _moments = ()
+
+
+@pytest.mark.parametrize("make", [Lamb, LambOfAdam])
+def test_an_optimizer_that_looks_at_whole_parameters_gets_them_one_by_one(make):
+    ps = [Tensor(np.full(2, 3.0), requires_grad=True), Tensor(np.full(2, 5.0), requires_grad=True)]
+    optimizer = make(ps, lr=0.5)
+    for p in ps:
+        (p * p).sum().backward()
+    optimizer.step()
+    assert [p.data.tolist() for p in ps] == [[1.5, 1.5], [2.5, 2.5]]
+
+
+def steps_of(make, dtype, scale):
+    """Ten steps of an optimizer from the same gradients in one dtype."""
+    ps = [Tensor(RNG(n).standard_normal((3, 4)).astype("f2"), True, dtype) for n in range(2)]
+    optimizer = make(ps)
+    for step in range(10):
+        for n, p in enumerate(ps):
+            p.grad = (scale * RNG([step, n]).standard_normal(p.shape)).astype("f2").astype(dtype)
+        optimizer.step()
+    return [p.data for p in ps]
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e3])
+@pytest.mark.parametrize(
+    "make", [lambda ps: nn.AdamW(ps, 0.1), lambda ps: nn.Muon(ps, 0.1),
+             lambda ps: nn.SGD(ps, 1e-4, momentum=0.9)],
+)  # fmt: skip
+def test_optimizers_keep_their_moments_of_float16_in_float32(make, scale):
+    for half, exact in zip(*(steps_of(make, t, scale) for t in ("f2", "f8")), strict=True):
+        assert half.dtype == np.float16
+        np.testing.assert_allclose(half, exact, rtol=0.02, atol=0.01)
+
+
+def test_clip_grad_norm_of_float16():
+    p = Tensor(np.zeros(1000, np.float16), requires_grad=True)
+    p.grad = np.full(1000, 300, np.float16)
+    assert nn.clip_grad_norm([p], 1e-4) == pytest.approx(300 * math.sqrt(1000), rel=1e-6)
+    np.testing.assert_allclose(p.grad, 1e-4 / math.sqrt(1000), rtol=0.02)
+
+
+# ---------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize(
+    "make", [nn.AdamW, lambda m: nn.SGD(m, 0.1, momentum=0.9), lambda m: nn.Muon([m.weight])]
+)
+def test_a_copy_of_a_model_and_its_optimizer_goes_on_alone(copied, make):
+    def step(model, optimizer, seed):
+        optimizer.zero_grad()
+        x = RNG(seed).standard_normal((4, 3)).astype(np.float32)
+        (model(Tensor(x)) ** 2).sum().backward()
+        optimizer.step()
+
+    model = linear()
+    model.again = model.weight
+    optimizer = make(model)
+    step(model, optimizer, 0)
+    other, mover = copied((model, optimizer))
+    assert other.again is other.weight and mover.parameters[0] is other.weight
+    before = [p.data.copy() for p in model.parameters()]
+    step(other, mover, 1)
+    for p, data in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.data, data)
+    step(model, optimizer, 1)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+    assert optimizer.state_dict().keys() == mover.state_dict().keys()
+
+
+def test_a_whole_model_can_be_copied_and_pickled():
+    block = nn.Block(4, 2, 8, RNG(0), dropout=0.5, activation="silu")
+    x = Tensor(RNG(1).standard_normal((3, 4)))
+    expected = block(x).data
+    for other in (copy.deepcopy(nn.Block(4, 2, 8, RNG(0), dropout=0.5, activation="silu")),
+                  pickle.loads(pickle.dumps(nn.Block(4, 2, 8, RNG(0), dropout=0.5,
+                                                     activation="silu")))):  # fmt: skip
+        np.testing.assert_array_equal(other(x).data, expected)  # its generator draws the same
+    block.kept = block(x)
+    with pytest.raises(TypeError, match=r"an op has computed .* copy t\.detach"):
+        copy.deepcopy(block)
+
+
+# ---------------------------------------------------------------- dtypes and generators
+
+
+LAYERS = {
+    "Linear": lambda: nn.Linear(4, 4, RNG(0)),
+    "LayerNorm": lambda: nn.LayerNorm(4),
+    "attention": lambda: nn.MultiHeadAttention(4, 2, RNG(0)),
+    "attention, not causal": lambda: nn.MultiHeadAttention(4, 2, RNG(0), causal=False),
+    "FeedForward": lambda: nn.FeedForward(4, 8, RNG(0)),
+    "Block": lambda: nn.Block(4, 2, 8, RNG(0)),
+    "Block, norm last": lambda: nn.Block(4, 2, 8, RNG(0), norm_first=False),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_computes_in_the_dtype_of_its_weights(name, monkeypatch):
+    x, seen = RNG(1).standard_normal((3, 4)).round(3), set()
+    for dtype in (np.float16, np.float32, np.float64):
+        layer = LAYERS[name]().to(dtype)
+        expected = layer(Tensor(x, dtype=dtype)).data
+        for other in (np.float16, np.float32, np.float64):
+            given = Tensor(x.astype(other), requires_grad=True)
+            y = layer(given)
+            y.sum().backward()
+            assert y.dtype == dtype and given.grad.dtype == other
+            assert {p.grad.dtype for p in layer.parameters()} == {np.dtype(dtype)}
+            if np.dtype(other).itemsize >= np.dtype(dtype).itemsize:
+                np.testing.assert_allclose(y.data, expected, rtol=1e-6)
+            seen.add((dtype, other))
+        for given in (x.tolist(), x, np.arange(12).reshape(3, 4), Tensor(x > 0)):
+            assert layer(given).dtype == dtype
+    assert len(seen) == 9
+
+
+def test_attention_weights_have_the_dtype_of_the_layer():
+    layer = nn.MultiHeadAttention(4, 2, RNG(0))
+    assert layer.weights(Tensor(RNG(1).standard_normal((3, 4)))).dtype == np.float32
+
+
+@pytest.mark.parametrize("rng", [0, 1, True, "0", np.random, RNG])
+def test_a_generator_that_is_none(rng):
+    for make, name in [
+        (lambda: nn.Linear(3, 2, rng), "Linear"), (lambda: nn.Embedding(3, 2, rng), "Embedding"),
+        (lambda: nn.Dropout(0.1, rng), "Dropout"), (lambda: nn.Block(4, 2, 8, rng), "Linear"),
+    ]:  # fmt: skip
+        message = rf"{name}: expected a generator .*default_rng\(seed\), or None"
+        with pytest.raises(TypeError, match=message):
+            make()
+
+
+def test_dropout_without_a_generator():
+    for rng in (None, 0):
+        with pytest.raises(TypeError, match=r"dropout: expected a generator.*default_rng"):
+            F.dropout(Tensor([1.0]), 0.5, rng)
+
+
+def test_a_layer_of_no_inputs_gives_its_bias():
+    assert nn.Linear(0, 2, RNG(0))(np.ones((3, 0))).data.tolist() == [[0, 0]] * 3
 
 
 # ---------------------------------------------------------------- the import rules

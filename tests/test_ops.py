@@ -23,7 +23,8 @@ def small_blocks(monkeypatch):
 
 
 NOT_OPS = {"GradientWriter", "IGNORE_INDEX", "Tensor", "check_gradients", "detect_anomaly",
-           "dropout_mask", "grad", "in_this_mode", "no_grad", "op", "to_dot"}  # fmt: skip
+           "dropout_mask", "grad", "in_float32", "in_this_mode", "no_grad", "op",
+           "to_dot"}  # fmt: skip
 
 
 def each_row_where(applies):
@@ -151,6 +152,27 @@ def test_float32(record, case):
     ):
         assert single.dtype == np.float32
         np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-4)
+
+
+@each_row_where(lambda record, case: "dtype" not in case.options)
+def test_float16(record, case):
+    """What is computed from numbers of half precision is right to about half precision."""
+    halves = [x.astype(np.float16) for x in record.draw(case)]
+    arrays = [x.astype(float) for x in halves]
+    g = cotangent(record, case, arrays).astype(np.float16)
+    output, leaves = call(record, case, halves)
+    assert output.dtype == np.float16
+    expected = record.oracle(*arrays, **case.options)
+    np.testing.assert_allclose(output.data, expected, rtol=2e-3, atol=2e-3)
+    exact = gradients(record, case, arrays, g.astype(float))
+    size = max([1.0, *(np.abs(gx).max(initial=0) for gx in exact)])
+    for half, traced, double in zip(
+        gradients(record, case, halves, g), grad(output, leaves, g, create_graph=True), exact,
+        strict=True,
+    ):  # fmt: skip
+        assert half.dtype == traced.dtype == np.float16
+        np.testing.assert_allclose(half, double, rtol=4e-3, atol=4e-3 * size)
+        np.testing.assert_allclose(traced.data, double, rtol=4e-3, atol=4e-3 * size)
 
 
 @each_row_where(lambda record, case: "dtype" not in case.options and case.options.get("p") != 0)

@@ -1,6 +1,7 @@
 """What the project promises about itself: its public names, its imports, its test command."""
 
 import ast
+import builtins
 import graphlib
 import importlib
 import inspect
@@ -27,10 +28,21 @@ def test_public_names_are_exact(name):
     package = importlib.import_module(name)
     modules = [m for m in vars(package).values() if inspect.ismodule(m)]
     names = {n for n in vars(package) if not n.startswith("_") and vars(package)[n] not in modules}
-    assert set(package.__all__) - {"functional"} == names
+    assert set(package.__all__) - {"functional"} == names - set(dir(builtins))
     assert len(set(package.__all__)) == len(package.__all__)
     for public in names:
         assert inspect.getdoc(getattr(package, public)), public
+
+
+@pytest.mark.parametrize("name", ["autograd", "nn"])
+def test_a_star_import_hides_nothing_of_python(name):
+    package = importlib.import_module(name)
+    modules = [m for m in vars(package).values() if inspect.ismodule(m)]
+    for module in [package, *modules]:
+        assert not set(getattr(module, "__all__", ())) & set(dir(builtins)), module
+    from autograd import abs, max, min, sum
+
+    assert all(own is not vars(builtins)[own.__name__] for own in (abs, max, min, sum))
 
 
 FLOORS = ["autograd", "nn", "nn.run", "tinygpt"]  # each may import what is before it

@@ -508,6 +508,21 @@ def test_a_diverged_run_keeps_its_last_good_state(copy, capsys, monkeypatch):
         np.testing.assert_array_equal(array, arrays[name])
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_a_learning_rate_of_0_stops_adamw_alone(schedule):
+    rates = []
+    for rate in (0.0, 1.0):
+        config = TrainConfig(max_iters=20, warmup_iters=4, learning_rate=rate, schedule=schedule)
+        training = Training(small(), config)
+        before, rates_of = training.adamw.parameters[0].data.copy(), []
+        for _ in range(3):
+            iterate(training, batch_of_five)
+            rates_of.append(training.muon.lr)
+        assert (training.adamw.parameters[0].data == before).all() == (rate == 0)
+        rates.append(rates_of)
+    assert rates[0] == rates[1] and rates[0][2] == pytest.approx(0.02 * 3 / 5)
+
+
 @pytest.mark.parametrize("flag", ["--learning-rate", "--muon-lr"])
 def test_weights_that_explode_are_not_saved(whole, tmp_path, capsys, flag):
     text, _ = whole

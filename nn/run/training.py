@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -148,7 +148,8 @@ class Training:
     def _step(self):
         c, team = self.config, self.team
         self.adamw.lr = c.rate(self.iteration)
-        self.muon.lr = c.muon_lr * self.adamw.lr / (c.learning_rate or 1)
+        like = c if c.learning_rate else replace(c, learning_rate=1.0, min_lr=0.1)
+        self.muon.lr = c.muon_lr * like.rate(self.iteration) / like.learning_rate
         self.adamw.step()
         self.muon.step(team.rank, team.size)  # takes long: each process does a part
         team.exchange(p.data for p in self.muon.parameters)
