@@ -130,11 +130,13 @@ class Tensor:
     # NumPy's functions and operators on Tensors run the op of the same name.
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        if method != "__call__":
-            raise TypeError(errors.UFUNC_METHOD.format(name=ufunc.__name__, method=method))
-        if out is not None and not (mode.tracing and type(out[0]) is Tensor):
-            raise TypeError(errors.OUT.format(name=ufunc.__name__))
-        return dispatch.op_for(ufunc, array_of)(*inputs, **kwargs)
+        assigned = mode.tracing and out is not None and type(out[0]) is Tensor
+        if method != "__call__" or (out is not None and not assigned):
+            return dispatch.unrecorded(ufunc, method, inputs, {**kwargs, "out": out}, array_of)
+        found = dispatch.implementations.get(ufunc)
+        if found is None or kwargs:
+            return dispatch.call(ufunc, inputs, kwargs, array_of)
+        return found(*inputs)
 
     def __array_function__(self, func, types, args, kwargs):
         return dispatch.call(func, args, kwargs, array_of)
@@ -263,13 +265,15 @@ def _recorded(function):
 def register(call: _F) -> _F:
     """Let NumPy's function of that name find the op; refuse a name that another module has."""
     name, known = call.__name__, registry.get(call.__name__)
-    found_by_name = hasattr(np, name) or hasattr(Tensor, name)
+    function = dispatch.named(name)
     # The same module again is a notebook cell that was run twice.
-    if known and found_by_name and known.__module__ != call.__module__:
+    if known and known.__module__ != call.__module__ and (function or hasattr(Tensor, name)):
         raise ValueError(
             errors.TAKEN.format(name=name, known=known.__module__, new=call.__module__)
         )
     registry[name] = call
+    if function is not None:
+        dispatch.implementations[function] = call
     return call
 
 
