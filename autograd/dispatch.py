@@ -132,7 +132,8 @@ def _translated(function, op, args, kwargs):
     if table is None:
         require_options(function, op, kwargs)
         return args, kwargs
-    first, options = [], {}
+    first: list[Any] = []
+    options: dict[str, Any] = {}
     for name, value in (*zip(table, args, strict=False), *kwargs.items()):
         default, own, place = table.get(name, (inspect.Parameter.empty, None, None))
         if own is None:

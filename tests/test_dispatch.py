@@ -137,7 +137,7 @@ def test_what_has_no_derivative_runs_on_the_data():
         assert type(made) is not Tensor
         np.testing.assert_array_equal(made, function(X, *args))
     assert np.searchsorted(np.arange(4.0), t[0, 0]) == 1
-    np.testing.assert_array_equal(np.lexsort([t[0], t[1]]), np.lexsort([X[0], X[1]]))
+    np.testing.assert_array_equal(np.lexsort((t[0], t[1])), np.lexsort((X[0], X[1])))
 
 
 def test_nothing_is_refused_where_there_is_no_graph_to_lose():
