@@ -18,6 +18,7 @@ then ops.py, the ops with their derivatives; check.py, anomaly.py and graph.py a
 
 from .anomaly import detect_anomaly
 from .check import check_gradients
+from .dispatch import implements
 from .gradients import GradientWriter, in_float32
 from .graph import to_dot
 
@@ -36,9 +37,9 @@ from .tensor import Tensor, grad, no_grad, op
 __all__ = [
     "GradientWriter", "Tensor", "add", "astype", "broadcast_to", "check_gradients", "clip",
     "concatenate", "cos", "cumsum", "detect_anomaly", "divide", "exp", "expand_dims", "expm1",
-    "getitem", "grad", "in_float32", "in_this_mode", "layer_norm", "log", "log1p", "log_softmax",
-    "logsumexp", "matmul", "maximum", "mean", "minimum", "multiply", "negative", "no_grad", "norm",
-    "op", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin", "softmax",
-    "split", "sqrt", "squeeze", "stack", "std", "subtract", "swapaxes", "take", "take_along_axis",
-    "tanh", "to_dot", "transpose", "var", "where",
+    "getitem", "grad", "implements", "in_float32", "in_this_mode", "layer_norm", "log", "log1p",
+    "log_softmax", "logsumexp", "matmul", "maximum", "mean", "minimum", "multiply", "negative",
+    "no_grad", "norm", "op", "pad", "power", "prod", "relu", "reshape", "scatter", "sigmoid", "sin",
+    "softmax", "split", "sqrt", "squeeze", "stack", "std", "subtract", "swapaxes", "take",
+    "take_along_axis", "tanh", "to_dot", "transpose", "var", "where",
 ]  # fmt: skip

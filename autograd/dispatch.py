@@ -1,132 +1,180 @@
-"""How NumPy's functions find their ops, and how NumPy's numbers come to them.
+"""How NumPy's functions find what computes them on Tensors.
 
-np.exp(t) of a Tensor t calls the op named exp: NumPy hands the call to `Tensor.__array_ufunc__`
-or `Tensor.__array_function__`, which hand it to this file. tensor.py imports it; the function
-that takes the array out of a Tensor is the argument `data_of`.
+np.exp(t) of a Tensor t calls the op exp: NumPy hands the call to `Tensor.__array_ufunc__` or
+`Tensor.__array_function__`, which hand it to this file. `implementations` has the op, or any other
+function of Tensors, for each of NumPy's functions; an op is entered under the function of its
+name, and `implements` enters the rest. tensor.py imports this file; the function that takes the
+array out of a Tensor is the argument `data_of`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import errors
+from .mode import mode
+
+__all__ = ["implements"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 registry: dict[str, Callable[..., Any]] = {}  # every op by its name
+implementations: dict[Any, Callable[..., Any]] = {}  # what computes a function of NumPy on Tensors
 
 # NumPy functions whose derivative is zero wherever it exists: they see the arrays.
-_CONSTANT = frozenset(
-    """all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like equal
-    flatnonzero floor greater greater_equal isclose isfinite isinf isnan less less_equal
-    logical_and logical_not logical_or may_share_memory ndim nonzero not_equal ones_like
-    result_type rint shape shares_memory sign signbit size trunc zeros_like""".split()
-)
-_ALIASES = {"absolute": "abs", "amax": "max", "amin": "min"}
+CONSTANT = {
+    getattr(np, name)
+    for name in """all allclose any argmax argmin argpartition argsort argwhere around array2string
+    array_equal array_equiv array_repr array_str can_cast ceil common_type count_nonzero digitize
+    empty_like equal fix flatnonzero floor floor_divide full_like greater greater_equal histogram
+    histogram_bin_edges iscomplex iscomplexobj isclose isfinite isin isinf isnan isneginf isposinf
+    isreal isrealobj less less_equal lexsort logical_and logical_not logical_or logical_xor
+    may_share_memory min_scalar_type nanargmax nanargmin ndim nonzero not_equal ones_like
+    result_type rint round save savetxt savez savez_compressed searchsorted shape shares_memory
+    sign signbit size spacing trunc zeros_like""".split()
+} | {np.linalg.matrix_rank}  # fmt: skip
 
 
-def op_for(function, data_of):
-    """What runs instead of a NumPy function: the op of its name, or itself on the arrays."""
-    name = function.__name__
-    if name in _CONSTANT:
-        return lambda *args, **kwargs: function(
-            *map(data_of, args), **{key: data_of(x) for key, x in kwargs.items()}
-        )
-    found = registry.get(_ALIASES.get(name, name))
-    if found is None:
-        raise TypeError(errors.NO_OP.format(name=name))
-    return found
+def implements(*functions: Callable[..., Any] | str) -> Callable[[_F], _F]:
+    """Let a function of Tensors stand for functions of NumPy, whose arguments it takes.
+
+    For what a single op cannot be: a function that takes a list, or gives several results. A
+    ufunc of SciPy may be given as a string, "scipy.special.expit", which imports nothing.
+
+    >>> import numpy as np
+    >>> from autograd import Tensor
+    >>> @implements(np.ediff1d)
+    ... def ediff1d(ary):
+    ...     return ary[1:] - ary[:-1]
+    >>> np.ediff1d(Tensor([1.0, 4.0, 9.0]))
+    Tensor([3., 5.])
+    """
+
+    def enter(function: _F) -> _F:
+        implementations.update(dict.fromkeys(functions, function))
+        return function
+
+    return enter
+
+
+def named(name):
+    """The function of NumPy that a bare name means, np.name or else np.linalg.name; or None."""
+    function = getattr(np, name, None) or getattr(np.linalg, name, None)
+    return function if callable(function) else None
+
+
+def name_of(function):
+    """How a function is written, such as np.linalg.inv; scipy.special.expit if it is of SciPy."""
+    module, name = getattr(function, "__module__", None), function.__name__
+    if module is None:  # ufuncs have none
+        of_scipy = getattr(sys.modules.get("scipy.special"), name, None) is function
+        return f"scipy.special.{name}" if of_scipy else f"np.{name}"
+    module = module.replace("lib.scimath", "emath").replace("lib._scimath_impl", "emath")
+    return f"{module.replace('numpy', 'np', 1)}.{name}"
 
 
 def call(function, args, kwargs, data_of):
-    """The result of function(*args, **kwargs) for a NumPy function that is written in Python."""
-    op = op_for(function, data_of)
-    args, kwargs = _as_keywords(function, args, kwargs)
-    return op(*args, **kwargs)
+    """The result of function(*args, **kwargs), a function of NumPy, with Tensors among `args`."""
+    found = implementations.get(function) or implementations.get(name_of(function))
+    if found is None:
+        return on_data(function, args, kwargs, data_of)
+    args, kwargs = _translated(function, found, args, kwargs)
+    return found(*args, **kwargs)
 
 
-def _as_keywords(function, args, kwargs):
-    """A call as (first argument, options by name), without options that have their default.
+def on_data(function, args, kwargs, data_of):
+    """A function of NumPy on the arrays, where that loses no graph."""
+    if function not in CONSTANT and _any_recorded((args, kwargs)):
+        name, op = name_of(function), function.__name__
+        text = errors.NO_OP if named(op) is function else errors.NO_OP_OF_THAT_NAME
+        if name.startswith(("np.fft.", "np.emath.")):
+            text = errors.COMPLEX
+        raise TypeError(text.format(name=name, op=op))
+    return function(*_plain(args, data_of), **_plain(kwargs, data_of))
 
-    NumPy's order of the options differs from that of the ops, which also have fewer of them.
+
+def unrecorded(ufunc, method, inputs, kwargs, data_of):
+    """A method of a ufunc, or a ufunc that writes into an array: only where no graph is lost."""
+    if _any_recorded((inputs, kwargs)):
+        text = errors.UFUNC_METHOD if method != "__call__" else errors.OUT
+        raise TypeError(text.format(name=ufunc.__name__, method=method))
+    kwargs = {key: value for key, value in kwargs.items() if value is not None}
+    return getattr(ufunc, method)(*_plain(inputs, data_of), **_plain(kwargs, data_of))
+
+
+def _any_recorded(x):
+    """Whether ops on x, or on the Tensors in a list, tuple or dict, would be recorded."""
+    if isinstance(x, (list, tuple, dict)):
+        return any(map(_any_recorded, x.values() if isinstance(x, dict) else x))
+    return mode.recording and getattr(x, "requires_grad", False)
+
+
+def _plain(x, data_of):
+    """Lists, tuples and dicts with the arrays of the Tensors in them."""
+    if type(x) is dict:
+        return {key: _plain(value, data_of) for key, value in x.items()}
+    return type(x)(_plain(v, data_of) for v in x) if type(x) in (list, tuple) else data_of(x)
+
+
+def _translated(function, op, args, kwargs):
+    """The arguments of a call to a function of NumPy, as the op that stands for it has them.
+
+    An argument goes to the op's parameter of the same name, or else to the one in the same
+    position. If there is neither, only NumPy's default can be given.
     """
-    signature = _signature(function)
-    if signature is None or function.__name__ in _CONSTANT:
+    table = _parameters(function, op)
+    if table is None:
+        require_options(function, op, kwargs)
         return args, kwargs
-    (_, first), *rest = signature.bind(*args, **kwargs).arguments.items()
-    given: dict[str, Any] = {}
-    for name, value in rest:
-        parameter = signature.parameters[name]
-        if parameter.kind is parameter.VAR_KEYWORD:
-            given |= value
-        elif value is not parameter.default:
-            given[name] = value
-    return (first,), given
+    first: list[Any] = []
+    options: dict[str, Any] = {}
+    for name, value in (*zip(table, args, strict=False), *kwargs.items()):
+        default, own, place = table.get(name, (inspect.Parameter.empty, None, None))
+        if own is None:
+            if value is not default and not (type(value) is type(default) and value == default):
+                raise TypeError(errors.NO_OPTION.format(name=name_of(function), option=name))
+        elif place == len(first):
+            first.append(value)
+        else:
+            options[own] = value
+    return first, options
 
 
 @functools.cache
-def _signature(function):
+def _parameters(function, op):
+    """NumPy's parameters by name: the default, the op's name for it or None, and its position.
+
+    None where the arguments must be passed as they are.
+    """
     try:
-        return inspect.signature(function)
+        theirs, ours = (inspect.signature(f).parameters for f in (function, op))
     except ValueError:  # a function written in C may not tell it
         return None
+    kinds = [p.kind for p in (*theirs.values(), *ours.values())]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    places = [name for name, p in ours.items() if p.kind is not p.KEYWORD_ONLY]
+    table = {}
+    for i, (name, p) in enumerate(theirs.items()):
+        own = name if name in ours else None
+        if own is None and p.kind is not p.KEYWORD_ONLY and places[i:] and places[i] not in theirs:
+            own = places[i]
+        table[name] = p.default, own, places.index(own) if own in places else None
+    for own in ours:  # which NumPy's **kwargs may hold
+        table.setdefault(own, (inspect.Parameter.empty, own, None))
+    return table
 
 
-_PLAIN = frozenset({int, float, bool, complex, str, type(None), slice, type(...)})
-
-
-def constant(x):
-    """A constant as an op takes it: NumPy's numbers as Python's, so that float32 * x stays float32;
-    lists and all that converts to an array as plain arrays; anything else as it is."""
-    if type(x) in _PLAIN:
-        return x
-    if isinstance(x, np.generic):
-        return x.item()
-    if type(x) is tuple:  # an index or a shape
-        _refuse_foreign(x)
-    elif type(x) is list:
-        _refuse_foreign(x)
-        return np.asarray(x) if x else x
-    elif isinstance(x, np.ndarray) or hasattr(type(x), "__array__") or _foreign(x):
-        x = as_array(x)
-        return x if x.ndim else x.item()
-    return x
-
-
-def without_tensors(args):
-    """Arguments without a Tensor among them: the first may be a number."""
-    if not args:
-        return args
-    first, *rest = args
-    is_number = rest and isinstance(first, (int, float))
-    return [first if is_number else as_array(first), *map(constant, rest)]
-
-
-def as_array(x, dtype=None):
-    """A plain array of numbers, or an error that says why x is none."""
-    if type(x) is not np.ndarray:
-        _refuse_foreign(x)
-    array = np.asarray(x, dtype)
-    if array.dtype.kind not in "biufc":
-        raise TypeError(errors.NO_NUMBERS.format(kind=type(x).__name__, dtype=array.dtype))
-    return array
-
-
-def _refuse_foreign(x):
-    entries = {type(y): y for y in x}.values() if type(x) in (list, tuple) else (x,)
-    for y in entries:
-        if isinstance(y, np.ndarray) and hasattr(type(y), "filled"):  # np.ma takes time to import
-            raise TypeError(errors.MASKED)
-        if type(y) not in _PLAIN and _foreign(y):
-            raise TypeError(errors.FOREIGN.format(kind=f"{type(y).__module__}.{type(y).__name__}"))
-
-
-def _foreign(x):
-    """Whether x is an array, but another library's, that has a graph, a device or a layout."""
-    if isinstance(x, (np.ndarray, np.generic)):
-        return False
-    has = functools.partial(hasattr, type(x))
-    return has("__dlpack__") or (has("__array_priority__") and not has("__array__"))
+def require_options(function, op, options):
+    """Refuse an option that the op does not have, by its name."""
+    if options:
+        ours = inspect.signature(op).parameters
+        for name in options:
+            if name not in ours and not any(p.kind is p.VAR_KEYWORD for p in ours.values()):
+                raise TypeError(errors.NO_OPTION.format(name=name_of(function), option=name))

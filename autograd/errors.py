@@ -20,8 +20,8 @@ MASKED = ("a masked array was given, and ops know no masks: pass x.filled(0), an
 FOREIGN = ("{kind} is another library's array, whose graph, device or layout would be lost: pass a "
     "NumPy array (x.numpy() or x.toarray(), if it has one)")
 TO_ARRAY = ("a Tensor that requires gradients was converted to a NumPy array, which would lose the "
-    "graph: use t.data (or t.detach()) if a constant is what you want, and an op (np.stack for a "
-    "list of Tensors) if it is not")
+    "graph: use t.data (or t.detach()) if a constant is what you want; else join Tensors with "
+    "np.stack (for np.array), np.concatenate (for np.r_) or np.column_stack (for np.c_)")
 ASSIGNMENT = ("a Tensor cannot be assigned to, its graph would no longer tell how it was computed: "
     "build a new one with where(), concatenate() or scatter(), or write t.data[...] outside of the "
     "graph")
@@ -33,9 +33,15 @@ UFUNC_METHOD = ("np.{name}.{method} is not recorded in the graph: use the op ins
     "add.reduce, scatter for add.at, ...), or .data for a constant")
 OUT = ("np.{name}(..., out=) writes into an array that is there already, where the graph does not "
     "see it: write y = np.{name}(...), and y = y + t for y += t on an array")
-NO_OP = ("np.{name} has no op, and running it on the array would lose the graph: define one in "
-    "your own file (@op def {name}(...), see 'Adding an op' in the README) and np.{name} will find "
-    "it, or pass t.data if a constant is what you want")
+NO_OP = ("{name} has no op, and running it on the array would lose the graph: define one in your "
+    "own file (@op def {op}(...), see 'Adding an op' in the README) and {name} will find it, or "
+    "pass t.data if a constant is what you want")
+NO_OP_OF_THAT_NAME = ("{name} has no op, and running it on the array would lose the graph: write a "
+    "function of Tensors with @implements({name}), or pass t.data if a constant is what you want")
+COMPLEX = ("{name} gives complex numbers, which have no gradients here: use t.data for a constant, "
+    "or write it in real numbers")
+NO_OPTION = ("{name}({option}=) is not defined for Tensors: leave it out, or write what it does "
+    "with other functions")
 
 TAKEN = ("op {name} is taken: {known} defines it, and NumPy's functions and Tensor's methods find "
     "ops by name; call the one in {new} something else")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from .dispatch import implements
 from .gradients import GradientWriter, in_float32, widened
 from .tensor import Tensor, op, register
 
@@ -668,6 +669,10 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
 
 
 # ---------------------------------------------------------------- methods and operators
+
+implements(np.amax)(max)
+implements(np.amin)(min)
+implements(np.linalg.matmul)(matmul)
 
 _methods = {
     name: globals()[name]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 import numpy as np
 from numpy import ndarray
 
-from . import dispatch, errors, gradients
+from . import constants, dispatch, errors, gradients
 from .dispatch import registry
 from .gradients import GradientWriter
 from .mode import mode
@@ -54,7 +54,7 @@ class Tensor:
     __pandas_priority__ = 5000  # series * t is t's to compute, which it is not by itself
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
-        self.data: ndarray = dispatch.as_array(data, dtype)
+        self.data: ndarray = constants.as_array(data, dtype)
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(errors.INTEGER_LEAF.format(dtype=self.data.dtype))
         self.requires_grad = requires_grad
@@ -141,11 +141,13 @@ class Tensor:
     # NumPy's functions and operators on Tensors run the op of the same name.
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **kwargs):
-        if method != "__call__":
-            raise TypeError(errors.UFUNC_METHOD.format(name=ufunc.__name__, method=method))
-        if out is not None and not (mode.tracing and type(out[0]) is Tensor):
-            raise TypeError(errors.OUT.format(name=ufunc.__name__))
-        return dispatch.op_for(ufunc, array_of)(*inputs, **kwargs)
+        assigned = mode.tracing and out is not None and type(out[0]) is Tensor
+        if method != "__call__" or (out is not None and not assigned):
+            return dispatch.unrecorded(ufunc, method, inputs, {**kwargs, "out": out}, array_of)
+        found = dispatch.implementations.get(ufunc)
+        if found is None or kwargs:
+            return dispatch.call(ufunc, inputs, kwargs, array_of)
+        return found(*inputs)
 
     def __array_function__(self, func, types, args, kwargs):
         return dispatch.call(func, args, kwargs, array_of)
@@ -241,11 +243,11 @@ def _recorded(function):
                 requires_grad = requires_grad or x.requires_grad
                 x = x.data
             elif type(x) is not ndarray or not x.ndim:
-                x, loose = dispatch.constant(x), True
+                x, loose = constants.constant(x), True
                 extreme = extreme or gradients.beyond_float16(x)
             arrays.append(x)
         if requires_grad is None:
-            arrays, requires_grad = dispatch.without_tensors(args), False
+            arrays, requires_grad = constants.without_tensors(args), False
         try:
             result = (gradients.as_float32(function) if extreme else function)(*arrays, **kwargs)
         except (ValueError, TypeError, IndexError) as error:
@@ -275,19 +277,21 @@ def _recorded(function):
 def register(call: _F) -> _F:
     """Let NumPy's function of that name find the op; refuse a name that another module has."""
     name, known = call.__name__, registry.get(call.__name__)
-    found_by_name = hasattr(np, name) or hasattr(Tensor, name)
+    function = dispatch.named(name)
     # The same module again is a notebook cell that was run twice.
-    if known and found_by_name and known.__module__ != call.__module__:
+    if known and known.__module__ != call.__module__ and (function or hasattr(Tensor, name)):
         raise ValueError(
             errors.TAKEN.format(name=name, known=known.__module__, new=call.__module__)
         )
     registry[name] = call
+    if function is not None:
+        dispatch.implementations[function] = call
     return call
 
 
 def _positional(function, args, kwargs):
     """The arguments of an op, where Tensors given by keyword become positional, to be recorded."""
-    kwargs = {k: x if type(x) is Tensor else dispatch.constant(x) for k, x in kwargs.items()}
+    kwargs = {k: x if type(x) is Tensor else constants.constant(x) for k, x in kwargs.items()}
     if any(type(value) is Tensor for value in kwargs.values()):
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()

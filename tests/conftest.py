@@ -9,6 +9,7 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
+from autograd import dispatch
 from autograd import tensor as engine
 
 collect_ignore = ["programs", "tools"]  # run by tests, and by hand
@@ -26,10 +27,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture
 def registry():
-    before = dict(engine.registry)
+    tables = engine.registry, dispatch.implementations
+    before = [dict(table) for table in tables]
     yield
-    engine.registry.clear()
-    engine.registry.update(before)
+    for table, entries in zip(tables, before, strict=True):
+        table.clear()
+        table.update(entries)
 
 
 @pytest.fixture

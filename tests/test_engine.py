@@ -704,7 +704,7 @@ def test_methods_are_the_ops():
     other = {"add", "subtract", "multiply", "divide", "negative", "getitem", "scatter", "where",
              "concatenate", "stack", "reshape", "transpose", "check_gradients", "detect_anomaly",
              "to_dot", "grad", "no_grad", "op",
-             "GradientWriter", "Tensor", "in_float32", "in_this_mode",
+             "GradientWriter", "Tensor", "implements", "in_float32", "in_this_mode",
              }  # operators, or not of one tensor  # fmt: skip
     for name in {*ag.__all__, "abs", "max", "min", "sum"} - other:
         assert getattr(Tensor, name) is getattr(ag, name), name
