@@ -298,15 +298,17 @@ class BPETokenizer(Tokenizer):
         held, given = "", 0  # the text before, and how many of its tokens came out
         ids: list[int] = []  # its tokens
         while text := "".join(itertools.islice(pieces, count)):
-            shared = held[-_SHARED:]
-            both, new = self._in_parts(shared), self._in_parts(shared + text)
-            at = _seam(ids, both, new) if held else 0
+            shared, at = held[-_SHARED:], None
+            if len(shared) == _SHARED:
+                both, new = self._in_parts(shared), self._in_parts(shared + text)
+                at = _seam(ids, both, new)
             if at is None:  # take twice as much each time, so that the work grows in proportion
-                held, count = held + text, 2 * count
+                count = 2 * count if held else 1
+                held += text
                 ids = self._in_parts(held)
-                continue
-            yield ids[given : len(ids) - len(both) + at]
-            held, ids, given, count = shared + text, new, at, 1
+            else:
+                yield ids[given : len(ids) - len(both) + at]
+                held, ids, given, count = shared + text, new, at, 1
         yield ids[given:]
 
     def _in_parts(self, text):
@@ -467,15 +469,15 @@ def _without_long_runs(pieces):
 
 
 def _seam(before, shared, after):
-    """How many tokens of a shared text come from the text before, where both agree; or None.
+    """How many tokens of a shared text are to come from the text before it; None if unknown.
 
-    `before` ends and `after` begins with the text of which `shared` has the tokens. Tokens depend
-    on what is around them. If more than half of `shared` are in both as well, those in the middle
-    do not depend on what is far away, and the two can be joined there.
+    `before` ends and `after` begins with the text of which `shared` has the tokens. What is around a
+    text may change the first and the last of its tokens. If the middle half is the same in all
+    three, nothing farther away changes it, and `before` and `after` can be joined in the middle.
     """
-    first = len(shared) - _equal(reversed(before), reversed(shared))
-    last = _equal(after, shared)
-    return (first + last) // 2 if last - first > len(shared) // 2 else None
+    n = len(shared)
+    same = _equal(after, shared), _equal(reversed(before), reversed(shared))
+    return n // 2 if n and min(same) >= n - n // 4 else None
 
 
 def _equal(ids, others):
