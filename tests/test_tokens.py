@@ -7,21 +7,25 @@ import os
 import sys
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nn.files import locked
 from nn.run import tokenizers
 from nn.run import tokens as token_files
+from nn.run.evaluation import evaluate_text
 from nn.run.tokenizers import (
     TOKENIZERS,
     BPETokenizer,
     CharTokenizer,
     WordTokenizer,
     load_tokenizer,
+    readable,
+    stream_text,
 )  # fmt: skip
 from nn.run.tokens import (
     TokenFile,
@@ -146,7 +150,8 @@ def test_the_most_frequent_words():
 def test_words_come_back_in_lower_case(text):
     tokenizer = WordTokenizer().fit(text)
     ids = tokenizer.encode(text)
-    assert tokenizer.decode(ids) == " ".join(text.lower().split())
+    lines = [" ".join(line.split()) for line in text.lower().split("\n")]
+    assert tokenizer.decode(ids) == "\n".join(lines)
     assert set(ids) == set(tokenizer.starts()) and tokenizer.unknown(text) == []
     assert tokenizer.stop == tokenizer.tokens.index("<END>") and tokenizer.separator is None
 
@@ -154,8 +159,9 @@ def test_words_come_back_in_lower_case(text):
 @given(text=TEXTS, known=TEXTS)
 def test_unknown_words_are_those_that_become_unk(text, known):
     tokenizer = WordTokenizer().fit(known)
-    words = {word for word, i in zip(text.lower().split(), tokenizer.encode(text), strict=True)
-             if i == 1}  # fmt: skip
+    words = text.lower().replace("\n", " \n " if "\n" in known else " ").split(" ")
+    words = [word for part in words for word in (["\n"] if part == "\n" else part.split())]
+    words = {word for word, i in zip(words, tokenizer.encode(text), strict=True) if i == 1}
     assert tokenizer.unknown(text) == sorted(words)
 
 
@@ -206,17 +212,14 @@ def test_five_thousand_byte_pairs_unless_told_otherwise(bpe):
     assert BPETokenizer().fit(text).vocab_size == 5000
 
 
-@given(text=SENTENCES, size=st.integers(30, 60))
-def test_parts_of_a_text_have_the_byte_pairs_of_the_whole(bpe, text, size):
-    """A word and a gap have 21 characters at most."""
-    whole = bpe.encode(text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokenizers, "_PART", size)
-        parts = list(tokenizers._parts(text))
-        assert bpe.encode(text) == whole
-    assert "".join(parts) == text and max(map(len, parts)) <= size
-    for one, other in itertools.pairwise(parts):
-        assert not one[-1].isspace() and other[0].isspace()
+def test_text_without_white_space_is_learned_in_short_runs(bpe):
+    """The time grows with the square of a run's length; ordinary text is not cut."""
+    assert list(tokenizers._without_long_runs([ENGLISH, KOREAN, "x" * 1000])) == [
+        ENGLISH, KOREAN, "x" * 1000]  # fmt: skip
+    for text in ("ACGT" * 1000, "中" * 2500, " " * 3001, "=_" * 1000, "a" * 999 + "-" * 1001):
+        pieces = list(tokenizers._without_long_runs([text, "b"]))
+        assert "".join(pieces) == text + "b" and 1 < max(map(len, pieces)) < 2000
+    assert BPETokenizer().fit("ACGT" * 1000, 300).vocab_size > 260
 
 
 def test_byte_pairs_are_learned_alike_each_time(bpe, tmp_path):
@@ -352,7 +355,257 @@ def test_no_tokenizer(tmp_path):
         CharTokenizer("abc").save(tmp_path / "file")
 
 
+# ---------------------------------------------------------------- tokenizers of other programs
+
+SAMPLE = "To be, or not to be: that's it -- 12345 67.\n\n  Hello wörld, don't!\n나 보기가 aaaa\t\t"
+DIGITS = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?!\S)|\s+"
+
+
+def _other(model, trainer, pre=None, normalizer=None, decoder=None, added=(), **options):
+    """A tokenizer of the library, trained on SAMPLE."""
+    library = pytest.importorskip("tokenizers")
+    made = library.Tokenizer(getattr(library.models, model)(**options))
+    for name, part in (("pre_tokenizer", pre), ("normalizer", normalizer), ("decoder", decoder)):
+        if part is not None:
+            setattr(made, name, part)
+    special = ["<unk>"] + [f"<0x{i:02X}>" for i in range(256)] * bool(options.get("byte_fallback"))
+    how = dict(vocab_size=120 if model == "Unigram" else 320 + len(special), show_progress=False)
+    if "ByteLevel" in repr(pre):
+        how["initial_alphabet"] = library.pre_tokenizers.ByteLevel.alphabet()
+    if model == "Unigram":
+        how["unk_token"] = "<unk>"
+    trainer = getattr(library.trainers, trainer)(special_tokens=special, **how)
+    made.train_from_iterator((SAMPLE * 4).split("\n") if pre is None else [SAMPLE * 4], trainer)
+    made.add_tokens([library.AddedToken(text, lstrip=True, rstrip=True) for text in added])
+    return BPETokenizer(made)
+
+
+def _others():
+    library = pytest.importorskip("tokenizers")
+    P, N, D = library.pre_tokenizers, library.normalizers, library.decoders
+    level, bytes_ = P.ByteLevel(add_prefix_space=False), P.ByteLevel(False, use_regex=False)
+    llama = D.Sequence([D.Replace("▁", " "), D.ByteFallback(), D.Fuse(), D.Strip(" ", 1, 0)])
+    byte = dict(unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    bpe, unk = ("BPE", "BpeTrainer"), dict(unk_token="<unk>")
+    yield _other(*bpe, P.ByteLevel(add_prefix_space=True), decoder=D.ByteLevel())
+    yield _other(*bpe, bytes_, decoder=D.ByteLevel())
+    split = P.Split(library.Regex(DIGITS), "isolated")
+    yield _other(*bpe, P.Sequence([split, bytes_]), decoder=D.ByteLevel())
+    lower = N.Sequence([N.NFD(), N.Lowercase(), N.Strip()])
+    yield _other(*bpe, P.Sequence([P.Digits(True), level]), lower, D.ByteLevel())
+    yield _other(*bpe, level, decoder=D.ByteLevel(), added=["to be", "  ", "\n\n"])
+    yield _other(*bpe, None, N.Sequence([N.Prepend("▁"), N.Replace(" ", "▁")]), llama, **byte)
+    first = P.Metaspace(prepend_scheme="first", split=False)
+    yield _other(*bpe, first, decoder=llama, **byte)
+    yield _other(*bpe, P.WhitespaceSplit(), decoder=D.BPEDecoder(), **unk)
+    yield _other("Unigram", "UnigramTrainer", P.Metaspace(), decoder=D.Metaspace())
+    yield _other("WordPiece", "WordPieceTrainer", P.BertPreTokenizer(), N.BertNormalizer(),
+                 D.WordPiece(), **unk)  # fmt: skip
+    yield _other("WordLevel", "WordLevelTrainer", P.Whitespace(), **unk)
+
+
+@pytest.fixture(scope="module")
+def others(bpe):
+    return [bpe, *_others()]
+
+
+CHUNKS = st.sampled_from([
+    "to be", "end", " ", "  ", "\n", "\n\n", "\r\n", "한국어", "é", "e\u0301", "1234567", "don't",
+    "!?", "a", "aaaaa", END, "<unk>", "Σ", "😀", " hello", " world", "x", "\ufffd", ".",
+])  # fmt: skip
+
+
+@settings(max_examples=15)  # of eleven tokenizers
+@given(text=st.lists(CHUNKS, min_size=120, max_size=300).map("".join), data=st.data())
+def test_parts_of_a_text_have_the_tokens_of_the_whole(others, text, data):
+    """Whatever a tokenizer looks at, and wherever the text is cut."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=3)))
+    pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizers, "_PART", 250)
+        patch.setattr(tokenizers, "_SHARED", 150)
+        for tokenizer in others:
+            whole = tokenizer._model.encode(text, add_special_tokens=False).ids
+            assert tokenizer.encode(text) == whole
+            assert [*itertools.chain.from_iterable(tokenizer.encode_pieces(pieces))] == whole
+
+
+def test_parts_that_never_agree_are_encoded_together(others, monkeypatch):
+    """In a run of one letter, where the tokens begin depends on where the run begins."""
+    monkeypatch.setattr(tokenizers, "_PART", 100)
+    monkeypatch.setattr(tokenizers, "_SHARED", 40)
+    for tokenizer in others:
+        for text in ("a" * 1001, " " * 999 + "x", "\n" * 777, ""):
+            pieces = [text[i : i + 77] for i in range(0, len(text), 77)]
+            whole = tokenizer._model.encode(text, add_special_tokens=False).ids
+            assert [*itertools.chain.from_iterable(tokenizer.encode_pieces(pieces))] == whole
+
+
+def test_a_file_does_not_cut_fill_up_or_vary_the_tokens(bpe, tmp_path):
+    library = pytest.importorskip("tokenizers")
+    made = library.Tokenizer.from_str(bpe.to_json())
+    made.enable_truncation(8)
+    made.enable_padding(length=12)
+    made.model.dropout = 0.9
+    made.save(str(tmp_path / "tokenizer.json"))
+    again = load_tokenizer(tmp_path)
+    assert again.encode(ENGLISH) == bpe.encode(ENGLISH) and again.encode("a") == bpe.encode("a")
+    assert json.loads(again.to_json()) == json.loads(bpe.to_json())
+
+
+def test_what_has_no_token(others):
+    words = others[-1]
+    assert words.unk == 0 and words.unknown("To be, zebra") == ["zebra"]
+    assert others[0].unk is None and others[0].unknown("zebra 中") == []
+    library = pytest.importorskip("tokenizers")
+    none = BPETokenizer(library.Tokenizer(library.models.WordLevel({"a": 0}, unk_token="<unk>")))
+    with pytest.raises(ValueError, match="the tokenizer cannot encode the text "):
+        none.encode("b")
+
+
+# ---------------------------------------------------------------- text as its tokens come
+
+
+def streamed(tokenizer, before, tokens, stop=()):
+    return "".join(stream_text(tokenizer, before, tokens, stop))
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_streamed_text_is_the_decoded_text(others, data):
+    """For any tokens: whole texts, parts of characters, bytes that are no text."""
+    for tokenizer in others:
+        text = "".join(data.draw(st.lists(CHUNKS, max_size=15)))
+        some = st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=40)
+        ids = tokenizer.encode(text) if data.draw(st.booleans()) else data.draw(some)
+        assert streamed(tokenizer, [], ids) == tokenizer.decode(ids)
+        before = tokenizer.encode("To be")
+        expected = tokenizer.decode([*before, *ids])[len(tokenizer.decode(before)) :]
+        assert streamed(tokenizer, before, ids) == expected
+
+
+@given(text=TEXTS, stop=st.lists(st.sampled_from(["a", "ab", "abc", "b", "é.", "\ufffd"])))
+def test_a_stop_string_ends_the_text_however_it_is_cut(bpe, text, stop):
+    text += "xab\ufffdé.c"
+    end = min((text.find(one) for one in stop if one in text), default=len(text))
+    assert streamed(bpe, [], bpe.encode(text), stop) == text[:end]
+    characters = CharTokenizer().fit(text)
+    assert streamed(characters, [], characters.encode(text), stop) == text[:end]
+
+
+def test_replacement_characters_of_the_text_survive(bpe):
+    for text in ("\ufffdé.", "\ufffd" * 50 + "é", "é\ufffd", "나\ufffd\ufffd😀"):
+        assert streamed(bpe, [], bpe.encode(text)) == text
+    for n in range(5):  # a character that is not complete at the end, as decode shows it
+        ids = BPETokenizer().fit("", 257).encode("a😀")[:n]
+        assert streamed(bpe, [], ids) == bpe.decode(ids)
+
+
+# ---------------------------------------------------------------- the loss of a text
+
+
+class Guess:
+    """A model with the same loss for every text."""
+
+    def __init__(self, loss=1.0):
+        self.config, self.value = SimpleNamespace(block_size=8), loss
+        self.eval = lambda: self
+
+    def loss(self, ids, targets):
+        return np.array(self.value)
+
+
+def test_the_loss_of_unknown_tokens(others, tmp_path):
+    """Bits per byte would say nothing: the bytes of what is unknown are not predicted."""
+    path = put(tmp_path / "text", "to be to zebra or zebra")
+    for tokenizer, unit in ((others[-1], "tokens"), (WordTokenizer().fit("to be or"), "words")):
+        told = evaluate_text(Guess(), tokenizer, str(path), None, None)
+        unk = tokenizer.decode([tokenizer.unk])
+        assert "bits per byte" not in told and f"\n2 of 6 {unit} are {unk}, which is" in told
+    told = evaluate_text(Guess(), others[0], str(path), None, None)
+    assert "bits per byte" in told and "\n" not in told
+
+
+def test_texts_that_have_no_loss(tmp_path):
+    words = WordTokenizer().fit("a b")
+    for text, message in (("", "no token"), (" \n", "no token"), ("a", "one token only")):
+        path = put(tmp_path / "text", text)
+        with pytest.raises(ValueError, match=f"text has {message} for this model: two are needed"):
+            evaluate_text(Guess(), words, str(path), None, None)
+    path = put(tmp_path / "text", "a b")
+    for loss in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"the loss is {loss}: the training of the model has"):
+            evaluate_text(Guess(loss), words, str(path), None, None)
+    path = put(tmp_path / "text", "a b".encode("utf-16-le"))
+    with pytest.raises(ValueError, match="iconv -f utf-16le"):
+        evaluate_text(Guess(), words, str(path), None, None)
+
+
+# ---------------------------------------------------------------- text that is typed
+
+
+def test_a_prompt_with_bytes_that_are_not_utf_8(kind):
+    tokenizer = fitted(kind, "a café", 300)
+    typed = "café".encode().decode("ascii", "surrogateescape")  # as in a locale without UTF-8
+    assert tokenizer.encode(typed) == tokenizer.encode("café") and readable(typed) == "café"
+    for text in ("a\udcff", "\ud800", "caf\udce9"):
+        with pytest.raises(ValueError, match="has a byte that is not UTF-8: leave it out, or type"):
+            tokenizer.encode(text)
+
+
+# ---------------------------------------------------------------- lines of words
+
+
+def test_words_keep_line_ends():
+    text = "The cat\r\nsat\n\n on a mat\n"
+    tokenizer = WordTokenizer().fit(text)
+    assert tokenizer.tokens[4] == "\n" and tokenizer.vocab_size == 11
+    assert tokenizer.decode(tokenizer.encode(text)) == "the cat\nsat\n\non a mat\n"
+    assert streamed(tokenizer, [], tokenizer.encode(text)) == "the cat\nsat\n\non a mat\n"
+    old = WordTokenizer(token for token in tokenizer.tokens if token != "\n")  # as it was before
+    assert old.decode(old.encode(text)) == "the cat sat on a mat" and old.unknown(text) == []
+
+
+def test_the_tokens_of_an_older_run_of_words_come_back(tmp_path):
+    """Its request does not speak of lines: if its tokens are lost, the same are made again."""
+    path = put(tmp_path / "text", "b a\nc\n")
+    old, tokens = tokenize([path], tmp_path / "old", requested(path, "word"))
+    assert old.tokens[4:] == ["a", "b", "c"] and tokens[:].tolist() == [5, 4, 6]
+    new, tokens = tokenize([path], tmp_path / "new", {**requested(path, "word"), "lines": True})
+    assert new.decode(tokens[:]) == "b a\nc\n"
+
+
 # ---------------------------------------------------------------- files of text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le",
+                                      "utf-32-be", "latin-1"])  # fmt: skip
+def test_texts_in_other_encodings(tmp_path, encoding):
+    text = "Où sont les neiges d'antan ?\n" * 10
+    path = put(tmp_path / "text", text.encode(encoding))
+    name = encoding.replace("-le", "le").replace("-be", "be").replace("latin-1", "latin1")
+    with pytest.raises(ValueError, match=f"convert it, for instance with `iconv -f {name} -t utf"):
+        text_digest([path])
+
+
+def test_nul_is_no_text(tmp_path):
+    path = put(tmp_path / "text", "To be".encode("utf-16-le"))  # valid UTF-8
+    with pytest.raises(ValueError, match=r"is not UTF-8 text .byte 1.*iconv -f utf-16le -t utf-8`"):
+        text_digest([path])
+    put(path, "\ufeff" + ENGLISH * 9 + "\0 end")
+    at = 3 + 9 * len(ENGLISH)
+    with pytest.raises(ValueError, match=rf".byte {at}.*for instance with `tr -d '.000'`"):
+        text_digest([path])
+
+
+def test_a_text_is_a_file(tmp_path):
+    paths = [os.devnull]
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        paths.append(tmp_path / "pipe")
+    for path in paths:
+        with pytest.raises(ValueError, match="is a pipe or a device: a text is read more"):
+            text_files([path])
 
 
 def test_files_in_folders(tmp_path, monkeypatch):

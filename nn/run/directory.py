@@ -264,6 +264,8 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
         "text": text_digest(files, byte_progress), "kind": request.tokenizer or "char",
         "vocab_size": request.vocab_size,
     }  # fmt: skip
+    if text["kind"] == "word":
+        text["lines"] = True  # not in runs from before line ends were tokens
     if base[1]:
         text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
     with locked(directory):

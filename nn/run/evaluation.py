@@ -12,7 +12,7 @@ from autograd import no_grad
 
 from ..functional import IGNORE_INDEX
 from .monitor import Progress
-from .tokenizers import UNK, Tokenizer
+from .tokenizers import Tokenizer
 from .tokens import read_pieces, text_files
 
 __all__ = ["describe_loss", "evaluate_text", "mean_loss"]
@@ -24,30 +24,50 @@ def evaluate_text(
     """The loss of a model on a text file, or a folder of them, in words; see mean_loss."""
     window = model.config.block_size if window is None else window
     stride = window if stride is None else stride
-    pieces, size = [], 0
-    for file in text_files([path]):
-        for piece in read_pieces(file):
-            pieces.append(np.array(tokenizer.encode(piece), np.int32))
+    parts, size = [], 0
+
+    def counted(pieces):
+        nonlocal size
+        for piece in pieces:
             size += len(piece.encode())
-    tokens = np.concatenate(pieces)
-    with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
+            yield piece
+
+    for file in text_files([path]):
+        pieces = counted(read_pieces(file, strict=True))
+        parts += [np.array(ids, np.int32) for ids in tokenizer.encode_pieces(pieces)]
+    tokens = np.concatenate(parts)
+    if len(tokens) < 2:
+        count = {0: "no token", 1: "one token only"}[len(tokens)]
+        raise ValueError(f"{path} has {count} for this model: two are needed to predict one")
+    with Progress(len(tokens) - 1, job="evaluating", unit="token") as progress:
         loss = mean_loss(model, tokens, stride, window, advance=progress.update)
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"{path}: the loss is {loss}: the training of the model has diverged, or its weights "
+            "are damaged"
+        )
     size -= len(tokenizer.decode(tokens[:1]).encode())  # the first token is not predicted
-    text = f"{path}: loss {describe_loss(loss, len(tokens) - 1, size, window, stride)}"
-    if tokenizer.kind == "word" and (unknown := int((tokens == UNK).sum())):
+    unknown = 0 if tokenizer.unk is None else int((tokens == tokenizer.unk).sum())
+    scored = len(tokens) - 1
+    text = f"{path}: loss {describe_loss(loss, scored, 0 if unknown else size, window, stride)}"
+    if unknown:
+        unit = "words" if tokenizer.kind == "word" else "tokens"
         text += (
-            f"\n{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: do "
-            "not compare this with the loss of other tokenizers"
+            f"\n{unknown:,} of {len(tokens):,} {unit} are {tokenizer.decode([tokenizer.unk])}, "
+            "which is easy to predict: do not compare this with the loss of other tokenizers"
         )
     return text
 
 
 def describe_loss(loss: float, scored: int, size: int, window: int, stride: int) -> str:
-    """A loss (nats per token) in all its forms, in words; `size` is that of the text in bytes."""
-    bits = loss * scored / math.log(2) / max(1, size)
+    """A loss (nats per token) in all its forms, in words.
+
+    `size` is that of the text in bytes, 0 if its tokens do not tell all of it.
+    """
+    bits = f", {loss * scored / math.log(2) / size:.3f} bits per byte" if size > 0 else ""
     return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
-        f"{bits:.3f} bits per byte ({scored:,} tokens scored, window {window}, stride {stride})"
+        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}{bits} "
+        f"({scored:,} tokens scored, window {window}, stride {stride})"
     )
 
 

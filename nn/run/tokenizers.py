@@ -20,12 +20,15 @@ from ..files import read_json, write_atomically
 
 __all__ = [
     "TOKENIZERS", "BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "last_boundary",
-    "load_tokenizer", "stream_text",
+    "load_tokenizer", "readable", "stream_text",
 ]  # fmt: skip
 
 PAD, UNK, START, END = range(4)  # the first tokens of WordTokenizer
 END_OF_TEXT = "<|endoftext|>"  # of BPETokenizer: between two files, as in GPT-2
 _PART = 1 << 16  # characters that bpe encodes at once
+_SHARED = 1 << 10  # characters that two such parts share
+_RUN = 1000  # characters: where bpe learns, a longer run without a gap is cut
+_FEW = 16  # tokens that are decoded again when another one comes
 
 # ---------------------------------------------------------------- tokenizers
 
@@ -37,6 +40,7 @@ class Tokenizer(abc.ABC):
     file = "vocabulary.json"
     separator: Any = None  # the token between two files, an int or None
     stop: Any = None  # the token that ends a text: an int, a list of them, or None
+    unk: Any = None  # the token of all that has no other, an int or None
 
     @property
     @abc.abstractmethod
@@ -71,8 +75,19 @@ class Tokenizer(abc.ABC):
         """The ids that stand for a token. A model may have rows for more."""
         return range(self.vocab_size)
 
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+        """The ids of a text that comes in pieces, cut as read_pieces does it: those of the whole.
+
+        They come in lists, so that a long text needs no more memory than a short one.
+        """
+        return map(self.encode, pieces)
+
+    def certain(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without that at its end which the next token may change."""
+        return self.decode(ids)
+
     def save(self, directory: Path | str) -> Path:
-        """Write the tokenizer to a file in `directory`, and return its path."""
+        """Write the tokenizer to a file in `directory`, which is made, and return its path."""
         path = Path(directory) / self.file
         write_atomically(path, lambda name: Path(name).write_bytes(self.to_json().encode()))
         return path
@@ -101,6 +116,8 @@ class _Vocabulary(Tokenizer):
 class WordTokenizer(_Vocabulary):
     """Lower-case words, split at white space; a word that `fit` has not seen becomes <UNK>.
 
+    A line end is a token if `fit` has seen one; it is white space for vocabularies without it.
+
     >>> tokenizer = WordTokenizer().fit(["the cat sat", "the dog"])
     >>> tokenizer.encode("The cat flew")
     [7, 4, 1]
@@ -111,6 +128,7 @@ class WordTokenizer(_Vocabulary):
     kind = "word"
     specials = ("<PAD>", "<UNK>", "<START>", "<END>")
     stop = END
+    unk = UNK
 
     def __init__(self, tokens: Iterable[str] = specials):
         super().__init__(tokens)
@@ -119,7 +137,7 @@ class WordTokenizer(_Vocabulary):
         """Take the words of a text; only the most frequent if there are more than vocab_size."""
         count: collections.Counter[str] = collections.Counter()
         for piece in [text] if isinstance(text, str) else text:
-            count.update(piece.lower().split())
+            count.update(_WORD.findall(piece.lower()))
         words = [word for word, _ in count.most_common() if word not in self.specials]
         if vocab_size is not None:
             words = words[: max(0, vocab_size - len(self.specials))]
@@ -129,16 +147,24 @@ class WordTokenizer(_Vocabulary):
         """All words, but not <PAD> and such."""
         return range(len(self.specials), self.vocab_size)
 
+    def _words(self, text):
+        text = readable(text).lower()
+        return _WORD.findall(text) if "\n" in self._ids else text.split()
+
     def encode(self, text: str) -> list[int]:
-        """The ids of the words of a text; line breaks and capital letters are lost."""
-        return [self._ids.get(word, UNK) for word in text.lower().split()]
+        """The ids of the words of a text; capital letters and other white space are lost."""
+        return [self._ids.get(word, UNK) for word in self._words(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        return " ".join(self.tokens[i] for i in ids)
+        text = " ".join(self.tokens[i] for i in ids)
+        return text.replace(" \n", "\n").replace("\n ", "\n")
 
     def unknown(self, text: str) -> list[str]:
         """The words of a text that encode to <UNK>."""
-        return sorted({word for word in text.lower().split() if word not in self._ids})
+        return sorted({word for word in self._words(text) if word not in self._ids})
+
+
+_WORD = re.compile(r"\n|\S+")
 
 
 class CharTokenizer(_Vocabulary):
@@ -165,6 +191,7 @@ class CharTokenizer(_Vocabulary):
 
     def encode(self, text: str) -> list[int]:
         """The ids of the characters of a text; raises ValueError naming unknown ones."""
+        text = readable(text)
         try:
             return [self._ids[character] for character in text]
         except KeyError:
@@ -181,6 +208,19 @@ class CharTokenizer(_Vocabulary):
         return sorted(set(text) - self._ids.keys())
 
 
+def readable(text: str) -> str:
+    """A text as it was typed. Raises ValueError if it has bytes that are not UTF-8.
+
+    Where the locale is not UTF-8, Python hands bytes of the command line over as lone surrogates.
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        raise ValueError(
+            f"the text {text!r:.60} has a byte that is not UTF-8: leave it out, or type it in UTF-8"
+        ) from None
+
+
 def _some(characters):
     more = f" and {len(characters) - 20} more" if len(characters) > 20 else ""
     return " ".join(map(repr, characters[:20])) + more
@@ -192,6 +232,9 @@ class BPETokenizer(Tokenizer):
     Every text can be encoded, and decoding gives it back exactly: what has no token of its own is
     spelt in bytes. `fit` makes <|endoftext|> the last token. The bytes and the pattern are GPT-2's.
     Sennrich et al., arXiv:1508.07909.
+
+    `model` may be any other tokenizer of the library. What a file may ask for that cuts, fills up
+    or varies the tokens of a text is switched off: truncation, padding, dropout.
     """
 
     kind = "bpe"
@@ -201,6 +244,11 @@ class BPETokenizer(Tokenizer):
         self._model = model
         self.end = end  # what ends a text: a token, its id, several ids, or None
         self.rows: int | None = None  # ids below it have a row in the model; None: all have
+        if model is not None:
+            model.no_truncation()
+            model.no_padding()
+            if getattr(model.model, "dropout", None) is not None:
+                model.model.dropout = None
 
     def fit(self, text: str | Iterable[str], vocab_size: int | None = None) -> BPETokenizer:
         """Learn vocab_size tokens (5000 if None; fewer if the text does not hold so many)."""
@@ -215,7 +263,8 @@ class BPETokenizer(Tokenizer):
         trainer = library.trainers.BpeTrainer(
             vocab_size=size - 1, initial_alphabet=byte_level.alphabet(), show_progress=False
         )
-        self._model.train_from_iterator([text] if isinstance(text, str) else text, trainer)
+        pieces = _without_long_runs([text] if isinstance(text, str) else text)
+        self._model.train_from_iterator(pieces, trainer)
         self._model.add_special_tokens([END_OF_TEXT])
         return self
 
@@ -241,10 +290,20 @@ class BPETokenizer(Tokenizer):
         first = self.stop[0] if isinstance(self.stop, list) else self.stop
         return self._model.token_to_id(END_OF_TEXT) if first is None else first
 
+    @property
+    def unk(self) -> int | None:
+        """The id of the token of all that has no other; None for byte pairs, which spell all."""
+        model = self._model.model
+        if not hasattr(model, "unk_token"):  # Unigram shows it only in its file
+            return json.loads(self._model.to_str())["model"].get("unk_id")
+        unk = model.unk_token and self._model.token_to_id(model.unk_token)
+        end = self._model.token_to_id(END_OF_TEXT)  # as in GPT-2, where bytes spell all
+        return None if unk == end else unk
+
     def encode(self, text: str) -> list[int]:
-        parts = [*_parts(text)]  # the library encodes them in parallel
-        encoded = self._model.encode_batch_fast(parts, add_special_tokens=False)
-        return self._with_rows([*itertools.chain.from_iterable(part.ids for part in encoded)])
+        text = readable(text)
+        pieces = (text[i : i + 16 * _PART] for i in range(0, len(text), 16 * _PART))
+        return [*itertools.chain.from_iterable(self.encode_pieces(pieces))]
 
     def _with_rows(self, ids):
         """The ids. Raises ValueError if the model has no row for one of them."""
@@ -255,12 +314,67 @@ class BPETokenizer(Tokenizer):
             )
         return ids
 
+    def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
+        """The ids of a text that comes in pieces, wherever they are cut: those of the whole.
+
+        Each piece is encoded with the end of the one before, and joined to it within this shared
+        text. If they do not agree there, they are encoded together.
+        """
+        pieces, count = filter(None, pieces), 1
+        held, given = "", 0  # the text before, and how many of its tokens came out
+        ids: list[int] = []  # its tokens
+        while text := "".join(itertools.islice(pieces, count)):
+            shared, at = held[-_SHARED:], None
+            if len(shared) == _SHARED:
+                both, new = self._in_parts(shared), self._in_parts(shared + text)
+                at = _seam(ids, both, new)
+            if at is None:  # take twice as much each time, so that the work grows in proportion
+                count = 2 * count if held else 1
+                held += text
+                ids = self._in_parts(held)
+            else:
+                yield ids[given : len(ids) - len(both) + at]
+                held, ids, given, count = shared + text, new, at, 1
+        yield ids[given:]
+
+    def _in_parts(self, text):
+        """The ids of a text, encoded in parts by several threads; as a whole if these disagree."""
+        starts = range(0, max(1, len(text) - _SHARED), _PART)
+        parts = [text[i : i + _PART + _SHARED] for i in starts]
+        ids, *more = self._ids([*parts, *(part[:_SHARED] for part in parts[1:])])
+        for part, both in zip(more[: len(parts) - 1], more[len(parts) - 1 :], strict=True):
+            at = _seam(ids, both, part)
+            if at is None:
+                return self._ids([text])[0]
+            ids[len(ids) - len(both) + at :] = part[at:]
+        return ids
+
+    def _ids(self, texts):
+        try:
+            found = self._model.encode_batch_fast(texts, add_special_tokens=False)
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(f"the tokenizer cannot encode the text ({error})") from error
+        return [self._with_rows(encoding.ids) for encoding in found]
+
     def decode(self, ids: Iterable[int]) -> str:
         return self._model.decode([int(i) for i in ids], skip_special_tokens=False)
 
+    def certain(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without that at its end which the next token may change.
+
+        This is the beginning of a character, for byte pairs; for a vocabulary that spells in tokens
+        like <0xE2>, all of these at the end: the library decodes them together.
+        """
+        end = len(ids)
+        while end and _BYTE.fullmatch(self._model.id_to_token(int(ids[end - 1])) or ""):
+            end -= 1
+        return self.decode(ids[:end]).removesuffix("\ufffd")
+
     def unknown(self, text: str) -> list[str]:
-        """Nothing: every byte has a token."""
-        return []
+        """The parts of a text that have no token: none, where every byte has one."""
+        found, unk = self._model.encode(readable(text), add_special_tokens=False), self.unk
+        places = zip(found.ids, found.offsets, strict=True)
+        return sorted({text[a:b] for i, (a, b) in places if i == unk})
 
     def to_json(self) -> str:
         """The content of tokenizer.json, as the library and Hugging Face's models have it."""
@@ -390,27 +504,33 @@ def stream_text(
 ) -> Iterator[str]:
     """Yields the text of tokens that come one by one, in pieces, each as soon as it is certain.
 
-    `before` are the tokens before them. A piece never ends within a character (a token of bpe may
-    be a part of one). The text ends before the first of the `stop` strings. Characters that may be
-    the beginning of one are held back until more tokens decide.
+    `before` are the tokens before them. The pieces joined are what `decode` adds to the text
+    before. This ends before the first of the `stop` strings; characters that may be the beginning
+    of one are held back until more tokens decide.
     """
     ids, waiting = [*before], ""
-    start = read = len(ids)  # ids[start:read] are decoded again: they decide about spaces
-    start = max(0, start - 8)
-    for token in tokens:
-        ids.append(int(token))
-        piece = tokenizer.decode(ids[start:])[len(tokenizer.decode(ids[start:read])) :]
-        if tokenizer.kind == "bpe" and piece.endswith("\ufffd") and len(ids) - read < 4:
-            continue  # bytes of a character that is not complete
-        start, read, waiting = max(0, read - 8), len(ids), waiting + piece
-        ends = [waiting.find(text) for text in stop if text in waiting]
-        if ends:
-            yield waiting[: min(ends)]
+    shown = tokenizer.decode(ids)  # the text of `ids` that has been looked at
+    for token in itertools.chain(tokens, [None]):
+        if token is None:
+            text = tokenizer.decode(ids)
+        else:
+            ids.append(int(token))
+            text = tokenizer.certain(ids)
+        if not shown.startswith(text):
+            waiting += text[_equal(shown, text) :]
+            shown = text
+            # A few tokens are enough, if what they decode to is the end of the text: a space at the
+            # beginning may depend on the token before, and a character may have begun there.
+            few = tokenizer.certain(ids[-_FEW:])
+            if few and text.endswith(few):
+                ids, shown = ids[-_FEW:], few
+        held = max((_overlap(waiting, one) for one in stop if token is not None), default=0)
+        end = min((waiting.find(one) for one in stop if one in waiting), default=None)
+        if end is not None and end <= len(waiting) - held:
+            yield waiting[:end]
             return
-        held = max((_overlap(waiting, text) for text in stop), default=0)
         yield waiting[: len(waiting) - held]
         waiting = waiting[len(waiting) - held :]
-    yield waiting
 
 
 def _overlap(text, stop):
@@ -418,17 +538,47 @@ def _overlap(text, stop):
     return max((n for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
 
 
+# Runs of letters and digits, and of all else: each word of bpe's pattern lies in one of them.
+_LONG = re.compile(rf"(?<![^\W_])[^\W_]{{{_RUN},}}|(?<![\W_])[\W_]{{{_RUN},}}")
+
+
+def _without_long_runs(pieces):
+    """Pieces of text, cut within runs longer than _RUN.
+
+    To learn byte pairs takes a time that grows with the square of the longest word.
+    """
+    for piece in pieces:
+        start = 0
+        for run in _LONG.finditer(piece):
+            for end in range(run.start() + _RUN, run.end(), _RUN):
+                yield piece[start:end]
+                start = end
+        yield piece[start:]
+
+
+def _seam(before, shared, after):
+    """How many tokens of a shared text are to come from the text before it; None if unknown.
+
+    `before` ends and `after` begins with the text of which `shared` has the tokens. What is around
+    it may change the first and the last of them. If the middle half is the same in all three,
+    nothing farther away changes it, and `before` and `after` can be joined in the middle.
+    """
+    n = len(shared)
+    same = _equal(after, shared), _equal(reversed(before), reversed(shared))
+    return n // 2 if n and min(same) >= n - n // 4 else None
+
+
+def _equal(one, other):
+    """How many items at the beginning are equal."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 # White space as in bpe's pattern. For Python alone, \x1c to \x1f are white space, too.
 _BOUNDARY = re.compile(r".*\S(?=[^\S\x1c-\x1f])", re.DOTALL)
 
 
-def _parts(text):
-    """A text cut before white space into parts of _PART characters at most."""
-    while len(text) > _PART:
-        cut = last_boundary(text[:_PART])
-        yield text[:cut]
-        text = text[cut:]
-    yield text
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # a token that is one byte, in vocabularies of sentencepiece
 
 
 def last_boundary(text):

@@ -37,7 +37,7 @@ def text_files(paths: Iterable[str | Path]) -> list[Path]:
     """The files named, and those in the folders named, at any depth, in order of their names.
 
     Hidden files and folders that hold a run are left out. Raises ValueError if a path does not
-    exist or nothing is found.
+    exist, or is a pipe or a device, or nothing is found.
     """
     files: list[Path] = []
     for path in (paths := list(map(Path, paths))):
@@ -47,8 +47,13 @@ def text_files(paths: Iterable[str | Path]) -> list[Path]:
             runs = {p.parent for p in path.rglob("state.safetensors")}
             runs |= {p.parent for p in path.rglob("tokens.bin")}
             files += sorted(p for p in seen if runs.isdisjoint(p.parents))
-        elif path.exists():
+        elif path.is_file():
             files.append(path)
+        elif path.exists():
+            raise ValueError(
+                f"{path} is a pipe or a device: a text is read more than once and must be a file; "
+                "write it to a file first"
+            )
         else:
             raise ValueError(f"cannot read {path}: there is no such file or folder")
     if not files:
@@ -56,19 +61,24 @@ def text_files(paths: Iterable[str | Path]) -> list[Path]:
     return files
 
 
-def read_pieces(path: Path, advance: Callable[[int], object] = _ignore) -> Iterator[str]:
+def read_pieces(
+    path: Path, advance: Callable[[int], object] = _ignore, *, strict: bool = False
+) -> Iterator[str]:
     """A UTF-8 file in pieces that end before white space; calls advance(bytes read).
 
-    No token of our tokenizers crosses such a place, so the pieces have the same tokens as the whole
-    text. A piece without white space may end anywhere. Raises ValueError with the offset of
-    a byte that is not UTF-8.
+    So no word is cut. A piece without white space may end anywhere. Raises ValueError with the
+    offset of a byte that is not UTF-8. `strict`: nor may there be a NUL, which no text has; UTF-16
+    of English is valid UTF-8 full of them.
     """
     decoder, offset, rest = codecs.getincrementaldecoder("utf-8")(), 0, ""
     try:
         with open(path, "rb") as file:
+            file.seek(0)  # /dev/stdin may go on where the last reader stopped
             while data := file.read(_PIECE):
                 waiting = len(decoder.getstate()[0])
                 text = decoder.decode(data)
+                if strict and b"\0" in data:
+                    raise _not_a_text(path, offset + data.index(b"\0"), r"tr -d '\000'")
                 text = rest + (text if offset else text.removeprefix("\ufeff"))  # a byte order mark
                 offset += len(data)
                 advance(len(data))
@@ -78,15 +88,37 @@ def read_pieces(path: Path, advance: Callable[[int], object] = _ignore) -> Itera
             waiting = len(decoder.getstate()[0])
             decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        with open(path, "rb") as file:
-            kind = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "latin1"
-        raise ValueError(
-            f"{path} is not UTF-8 text (byte {offset - waiting + error.start}): leave it out, or, "
-            f"if it is a text, convert it, for instance with `iconv -f {kind} -t utf-8`"
-        ) from error
+        at = offset - waiting + error.start
+        raise _not_a_text(path, at, "iconv -f latin1 -t utf-8") from error
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     yield rest
+
+
+def _not_a_text(path, offset, otherwise):
+    """The error for a byte that no UTF-8 text has, with a command that makes it a text."""
+    with open(path, "rb") as file:
+        kind = _wide_encoding(file.read(4096))
+    how = f"iconv -f {kind} -t utf-8" if kind else otherwise
+    return ValueError(
+        f"{path} is not UTF-8 text (byte {offset}): leave it out, or, if it is a text, convert it, "
+        f"for instance with `{how}`"
+    )
+
+
+def _wide_encoding(data):
+    """The encoding of the first bytes of a text, if it is one of two or four bytes a character."""
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    zeros = [data[i::4].count(0) for i in range(4)]
+    for kind, pair in (("utf-32le", zeros[2:]), ("utf-32be", zeros[:2])):
+        if min(pair) > 0.9 * (len(data) // 4):
+            return kind
+    if sum(zeros) > len(data) / 10:  # there are spaces and line ends in all scripts
+        return "utf-16le" if zeros[1] + zeros[3] >= zeros[0] + zeros[2] else "utf-16be"
+    return None
 
 
 # ---------------------------------------------------------------- files of tokens
@@ -142,7 +174,7 @@ def text_digest(files: Iterable[Path], progress: Callable[[str, int], Any] = _no
     with progress("checking the text", size_of(files)) as advance:
         for path in files:
             digest = hashlib.sha256()
-            for piece in read_pieces(path, advance):
+            for piece in read_pieces(path, advance, strict=True):
                 digest.update(piece.encode())
                 blank = blank and not piece.strip()
             total.update(digest.digest())
@@ -170,8 +202,9 @@ def tokenize(
 ) -> tuple[Tokenizer, TokenFile]:
     """The tokens of a text, in a file in `directory`, with their tokenizer beside it.
 
-    `request` has the digest of the "text", the "kind" of tokenizer and its "vocab_size" or None.
-    Tokens that are there already are used if they were made for an equal request. Without a
+    `request` has the digest of the "text", the "kind" of tokenizer and its "vocab_size" or None;
+    for words "lines", if line ends are tokens, which they were not at first. Tokens that are there
+    already are used if they were made for an equal request. Without a
     `tokenizer`, a new one is fitted to the text. `progress(job, total)` is a context manager; its
     value is a function, which is called with the number of bytes done.
     """
@@ -183,6 +216,8 @@ def tokenize(
             tokenizer = TOKENIZERS[request["kind"]]()
             with progress("learning the tokens", total) as advance:
                 pieces = (piece for path in files for piece in read_pieces(path, advance))
+                if tokenizer.kind == "word" and not request.get("lines"):
+                    pieces = (piece.replace("\n", " ") for piece in pieces)
                 step = 1 + total // _SAMPLE if tokenizer.kind == "bpe" else 1
                 tokenizer.fit(itertools.islice(pieces, 0, None, step), request["vocab_size"])
         with progress("encoding", total) as advance:
@@ -220,8 +255,7 @@ def _ids_of_files(files, tokenizer, advance):
     for number, path in enumerate(files):
         if number and tokenizer.separator is not None:
             yield [tokenizer.separator]
-        for piece in read_pieces(path, advance):
-            yield tokenizer.encode(piece)
+        yield from tokenizer.encode_pieces(read_pieces(path, advance))
 
 
 def open_tokens(directory: Path, request: Mapping[str, Any]) -> tuple[Tokenizer, TokenFile]:

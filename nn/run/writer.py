@@ -13,7 +13,7 @@ import numpy as np
 
 from ..sampling import Sampling, stream
 from .command import one_line_errors
-from .tokenizers import Tokenizer, stream_text
+from .tokenizers import Tokenizer, readable, stream_text
 
 __all__ = ["Writer"]
 
@@ -42,6 +42,7 @@ class Writer:
                 "--num-samples must be at least 1, --stop not empty, --seed not negative; got "
                 f"{self.num_samples}, {self.stop} and {self.seed}"
             )
+        self.stop = [readable(text) for text in self.stop]
         self._rng = np.random.default_rng(self.seed)
 
     def write(self, prompt: str | None) -> None:
@@ -52,9 +53,9 @@ class Writer:
         ids = tokenizer.encode(prompt)
         if not ids:
             raise ValueError("the prompt is empty: give --prompt at least one word or character")
-        if tokenizer.kind == "word" and tokenizer.unknown(prompt):
-            unknown = ", ".join(tokenizer.unknown(prompt))
-            print(f"words the model has never seen, read as <UNK>: {unknown}", file=sys.stderr)
+        if unknown := ", ".join(tokenizer.unknown(prompt)):
+            unk = tokenizer.decode([tokenizer.unk])
+            print(f"words the model has never seen, read as {unk}: {unknown}", file=sys.stderr)
         V, known = self.model.config.vocab_size, tokenizer.known()
         ends: Any = [] if tokenizer.stop is None else np.ravel(tokenizer.stop)
         rows: Any = stream(
@@ -73,6 +74,8 @@ class Writer:
     def ask(self) -> None:
         """Read prompts from the terminal until an empty line; goes on after an error."""
         print("Type a prompt; an empty line ends it.", file=sys.stderr)
+        if hasattr(sys.stdin, "reconfigure"):  # bytes that are not UTF-8 end one prompt only
+            sys.stdin.reconfigure(errors="surrogateescape")
         while prompt := _read_line():
             with one_line_errors():
                 self.write(prompt)
