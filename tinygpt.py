@@ -37,10 +37,10 @@ from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
 from nn.run.command import command_line, exit_codes, given, interrupts, select
 from nn.run.contract import Architecture
-from nn.run.directory import Run, RunRequest, follow, load_folder, open_run
+from nn.run.directory import Run, RunRequest, compare_runs, follow, load_folder, open_run
 from nn.run.evaluation import evaluate_text, mean_loss
 from nn.run.explain import explain
-from nn.run.monitor import Progress, compare_runs, duration, plot_losses
+from nn.run.monitor import Progress, duration, plot_losses
 from nn.run.plan import expected_seconds
 from nn.run.team import Team, launch, without_procs, world
 from nn.run.tokenizers import END, PAD, START, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer

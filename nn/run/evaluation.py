@@ -15,7 +15,7 @@ from .monitor import Progress
 from .tokenizers import UNK, Tokenizer
 from .tokens import read_pieces, text_files
 
-__all__ = ["describe_loss", "evaluate_text", "mean_loss"]
+__all__ = ["describe_loss", "evaluate_text", "guessing", "mean_loss"]
 
 
 def evaluate_text(
@@ -33,7 +33,12 @@ def evaluate_text(
     with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
         loss = mean_loss(model, tokens, stride, window, advance=progress.update)
     size -= len(tokenizer.decode(tokens[:1]).encode())  # the first token is not predicted
+    if not math.isfinite(loss):
+        raise ValueError(
+            f"the loss of the model is {loss}: its training diverged, or its weights are damaged"
+        )
     text = f"{path}: loss {describe_loss(loss, len(tokens) - 1, size, window, stride)}"
+    text += guessing(loss, tokenizer.vocab_size)
     if tokenizer.kind == "word" and (unknown := int((tokens == UNK).sum())):
         text += (
             f"\n{unknown:,} of {len(tokens):,} words are <UNK>, which is easy to predict: do "
@@ -45,10 +50,19 @@ def evaluate_text(
 def describe_loss(loss: float, scored: int, size: int, window: int, stride: int) -> str:
     """A loss (nats per token) in all its forms, in words; `size` is that of the text in bytes."""
     bits = loss * scored / math.log(2) / max(1, size)
+    perplexity = f"{math.exp(loss):.3f}" if loss < 14 else f"e^{loss:.1f}"
     return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}, "
+        f"{loss:.4f} nats per token, perplexity {perplexity}, "
         f"{bits:.3f} bits per byte ({scored:,} tokens scored, window {window}, stride {stride})"
     )
+
+
+def guessing(loss: float, vocab_size: int) -> str:
+    """Words for a loss that is not below that of guessing, which is log(vocab_size); else none."""
+    chance = math.log(vocab_size)
+    if loss < chance:
+        return ""
+    return f", no better than guessing among {vocab_size:,} tokens ({chance:.3f})"
 
 
 @no_grad()

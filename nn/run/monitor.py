@@ -8,7 +8,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from ..files import write_atomically
 
 __all__ = [
-    "Metrics", "Progress", "byte_progress", "compare_runs", "duration", "plot_losses",
+    "Metrics", "Progress", "byte_progress", "duration", "fonts_for", "plain", "plot_losses",
     "read_metrics",
 ]  # fmt: skip
 
@@ -146,21 +148,99 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- as a picture
 
 
-def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -> None:
+def plain(text: str) -> str:
+    """A text for one line of a picture: line ends and what cannot be printed as \\n and such."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def fonts_for(texts: Iterable[str]) -> Iterator[str]:
+    """Within this, Matplotlib draws the texts as they are, in fonts that have their letters.
+
+    Gives a line that says which letters no font here has, and what to install; empty if none.
+    """
+    import matplotlib
+
+    names, missing = _find_fonts(set("".join(texts)))
+    settings: Any = {"font.family": names, "text.parse_math": False}  # "$" begins no formula
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        for message in ("Glyph .* missing", "Matplotlib currently does not support"):
+            warnings.filterwarnings("ignore", message)  # the line says it
+        yield _font_to_install(missing) if missing else ""
+
+
+def _find_fonts(letters):
+    """The names of fonts, the default one first, that have the letters; and those none has."""
+    from matplotlib import font_manager, ft2font
+
+    manager, names, tried = font_manager.fontManager, ["DejaVu Sans"], set()
+    for again in (False, True):
+        if again and letters:  # Matplotlib's list of fonts may be older than some of them
+            for path in set(font_manager.findSystemFonts()) - {f.fname for f in manager.ttflist}:
+                with contextlib.suppress(Exception):  # one in a format that it cannot read
+                    manager.addfont(path)
+        # The default font first, then upright ones of normal weight.
+        for font in sorted(manager.ttflist, key=lambda f: (f.name not in names, f.style != "normal",
+                                                           f.weight not in (400, "normal"))):  # fmt: skip
+            if not letters or font.name in tried or font.name.startswith("Last Resort"):
+                continue  # the last resort has a box for each letter
+            tried.add(font.name)
+            with contextlib.suppress(OSError, RuntimeError):  # a file that is gone or damaged
+                has = {chr(code) for code in ft2font.FT2Font(font.fname).get_charmap()}
+                if letters & has and font.name not in names:
+                    names.append(font.name)
+                letters = letters - has
+    return names, letters
+
+
+def _font_to_install(missing):
+    """A line about letters that no font has, which names a font for each kind of them."""
+    fonts = set()
+    for letter in missing:
+        name = unicodedata.name(letter, "")
+        if name.startswith(("CJK", "HANGUL", "HIRAGANA", "KATAKANA", "FULLWIDTH", "IDEOGRAPHIC")):
+            fonts.add(("Noto Sans CJK", "fonts-noto-cjk"))
+        elif unicodedata.category(letter) == "So":
+            fonts.add(("Symbola", "fonts-symbola"))
+        else:
+            fonts.add(("Noto Sans of this script", "fonts-noto-core"))
+    shown = " ".join(sorted(missing)[:10]) + (" ..." if len(missing) > 10 else "")
+    names, packages = zip(*sorted(fonts), strict=True)
+    return (
+        f"No font here has the letters {shown} (boxes in the picture): install "
+        f"{' and '.join(names)}, on Debian or Ubuntu by: apt install {' '.join(packages)}"
+    )
+
+
+def plot_losses(
+    path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]], unit: str = "nats per token"
+) -> str:
     """Draw the losses of one run, or of several to compare, {name: metrics}, as a PNG.
 
     For one run: the loss of each batch, its running mean, and the validation loss. For several: the
-    running mean, as a thin line, and the validation loss of each.
+    running mean, as a thin line, and the validation loss of each. Returns what fonts_for gives.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    last, low, high = 1, [], []
+    with fonts_for(map(_short, runs) if len(runs) > 1 else []) as note:
+        figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+        _draw_losses(figure.subplots(), runs, unit)
+        write_atomically(path, FigureCanvasAgg(figure).print_png)
+    return note
+
+
+def _short(name):
+    """The name of a run for a legend: of a long one the end; not hidden as names with _ are."""
+    name = plain(name)
+    name = name if len(name) <= 60 else f"\u2026{name[-59:]}"
+    return f" {name}" if name.startswith("_") else name
+
+
+def _draw_losses(axes, runs, unit):
+    last, low, high, largest = 1, [], [], 0
     for number, (name, metrics) in enumerate(runs.items()):
-        name = name.replace("$", r"\$")  # or it would begin a formula
-        name = f" {name}" if name.startswith("_") else name  # or the legend hides it
+        name = _short(name)
         x, y = _series(metrics, "loss")
         middle, mean, width = _running_mean(x, y)
         if len(runs) == 1:
@@ -177,23 +257,18 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
         last = max([last, *x, *at])
         low += [*mean, *validation]
         high += [*y[:1], *mean[:1]]
+        largest = max([largest, *filter(np.isfinite, [*mean, *validation])])
     title = "Loss" if len(runs) == 1 else "Validation loss (dots) and training loss (lines)"
-    axes.set(title=title, xlabel="iteration", ylabel="cross entropy (nats per token)")
+    axes.set(title=title, xlabel="iteration", ylabel=f"cross entropy ({unit})")
     axes.set_xlim(0, last)
-    axes.set_ylim(0 if not low or min(low) < 0.5 * max(high, default=0) else None)
+    if largest > 100:  # of a run that diverged; on this scale those of others are seen, too
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,g}")
+    else:
+        axes.set_ylim(0 if not low or min(low) < 0.5 * max(high, default=0) else None)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    write_atomically(path, FigureCanvasAgg(figure).print_png)
-
-
-def compare_runs(directories: Sequence[str], path: Path) -> str:
-    """Draw the losses of runs into one PNG; returns a summary. ValueError if a run has none."""
-    runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
-    if empty := [name for name, metrics in runs.items() if not metrics]:
-        raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
-    plot_losses(path, runs)
-    return f"Losses of {', '.join(runs)}: {path}"
 
 
 def _series(metrics, name):

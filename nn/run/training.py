@@ -182,14 +182,20 @@ class Training:
 
     def check(self, loss: float, norm: float = 0.0) -> None:
         """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
-        c = self.config
         if not math.isfinite(loss + norm):
             raise ValueError(
                 f"training diverged at iteration {self.iteration}: the loss is {loss}, the norm of "
-                f"its gradient {norm}; what was saved before is untouched. Try a lower "
-                f"--learning-rate than {c.learning_rate:g} or --muon-lr than {c.muon_lr:g}, more "
-                f"--warmup-iters than {c.warmup_iters}, or --grad-clip 1"
+                f"its gradient {norm}; what was saved before is untouched. {self.remedy()}"
             )
+
+    def remedy(self) -> str:
+        """What to try after a training that diverged, in words."""
+        c = self.config
+        muon = f" or --muon-lr than {c.muon_lr:g}" if c.optimizer == "muon" else ""
+        return (
+            f"Try a lower --learning-rate than {c.learning_rate:g}{muon}, more --warmup-iters than "
+            f"{c.warmup_iters}, or --grad-clip 1"
+        )
 
     def check_weights(self) -> None:
         """Raises ValueError if the weights are not the same bits in all processes."""
