@@ -141,8 +141,8 @@ class Run:
         ids: Any = generate(model, start, 120, temperature=0.8, rng=rng)
         worse = guessing(loss, self.tokenizer.vocab_size)
         progress.write(
-            f"\niteration {training.iteration}: validation loss {loss:.4f} on {c.eval_iters} random "
-            f"batches{', the best so far' if best else ''}{worse}; a sample:\n"
+            f"\niteration {training.iteration}: validation loss {loss:.4f} on {c.eval_iters} "
+            f"random batches{', the best so far' if best else ''}{worse}:\n"
             f"{self.tokenizer.decode(ids[1:].tolist()).strip()}"
         )
         return loss
@@ -202,20 +202,21 @@ class Run:
             f"Finished after {training.iteration} iterations{reason}; the best model, of iteration "
             f"{training.best[0]}, and training_loss.png are in {self.directory}\n"
             f"Validation loss {figures}{guessing(loss, tokenizer.vocab_size)}\n"
-            f"(on {part} validation text; the evaluations before took {c.eval_iters} random batches "
-            "of it, so their losses differ a little)"
+            f"(on {part} validation text; the evaluations before took {c.eval_iters} random "
+            "batches of it, so their losses differ a little)"
         )
 
     def _check_convergence(self):
         """Raise ValueError if the loss of the last tenth of the iterations is above chance."""
+        size = self.tokenizer.vocab_size
         losses = [m["loss"] for m in read_metrics(self.directory / "metrics.jsonl") if "loss" in m]
         end = float(np.mean(losses[-max(1, len(losses) // 10) :] or [0.0]))
-        if end > math.log(self.tokenizer.vocab_size) + 1:  # a new model may lie a little above
-            vocab_size, (at, best) = self.tokenizer.vocab_size, self.training.best
+        if end > math.log(size) + 1:  # a new model may lie a little above
+            at, best = self.training.best or (0, math.inf)
             raise ValueError(
-                f"training diverged: its loss was {end:,.3f} at the end{guessing(end, vocab_size)}. "
+                f"training diverged: its loss was {end:,.3f} at the end{guessing(end, size)}. "
                 f"{self.directory} keeps the model of iteration {at}, with a validation loss of "
-                f"{best:,.3f}{guessing(best, vocab_size)}. {self.training.remedy()}"
+                f"{best:,.3f}{guessing(best, size)}. {self.training.remedy()}"
             )
 
 
@@ -249,7 +250,7 @@ def _what_is_there(directory, missing):
     if _has(directory, _STATE):
         _, header, settings = _read_state(directory)
         if json.loads(header["done"])["evaluations"]:
-            return f"model.safetensors was taken away from this run; for a new one: {train} --resume --max-iters N"
+            return f"it was taken away from this run; for a new one: {train} --resume --max-iters N"
         first = min(settings["training"][name] for name in ("eval_interval", "max_iters"))
         return (
             f"this run has not come to its first evaluation, after iteration {first}, which saves "
@@ -257,10 +258,8 @@ def _what_is_there(directory, missing):
         )
     if _has(directory, "settings.json") or _has(directory, "tokens"):
         return f"a training began there and has saved nothing yet; if it was stopped: {train} FILE"
-    return (
-        f"it is neither a run nor a model, as it has no {missing}; give the --out-dir of "
-        "`tinygpt.py train`, or a GPT-2 folder"
-    )
+    other = ", or a GPT-2 folder" if missing == "config.json" else ""
+    return f"it has no {missing}; give the --out-dir of `tinygpt.py train`{other}"
 
 
 def compare_runs(directories: Sequence[str], path: Path) -> str:
@@ -284,7 +283,8 @@ def compare_runs(directories: Sequence[str], path: Path) -> str:
     except ValueError as error:
         note = f"\nNats per token, which cannot be compared if the tokens differ: {error}"
     fonts = plot_losses(path, runs, unit)
-    return f"Losses of {', '.join(map(plain, runs))}: {path}{note}" + (f"\n{fonts}" if fonts else "")
+    note += f"\n{fonts}" if fonts else ""
+    return f"Losses of {', '.join(map(plain, runs))}: {path}{note}"
 
 
 def _bytes_per_token(names):

@@ -30,7 +30,7 @@ def evaluate_text(
             pieces.append(np.array(tokenizer.encode(piece), np.int32))
             size += len(piece.encode())
     tokens = np.concatenate(pieces)
-    with Progress(max(0, len(tokens) - 1), job="evaluating", unit="token") as progress:
+    with Progress(max(0, len(tokens) - 1), job="evaluating", unit=" tokens") as progress:
         loss = mean_loss(model, tokens, stride, window, advance=progress.update)
     size -= len(tokenizer.decode(tokens[:1]).encode())  # the first token is not predicted
     if not math.isfinite(loss):

@@ -26,39 +26,58 @@ __all__ = [
 # ---------------------------------------------------------------- on the screen
 
 _QUIET = 10.0  # seconds between two lines where there is no terminal
+_BAR = 8  # columns of a bar at least
 
 
 class Progress:
     """How far a job is and how long it will take: a bar in a terminal, plain lines elsewhere."""
 
-    def __init__(self, total: int, done: int = 0, job: str = "training", unit: str = "it"):
+    def __init__(self, total: int, done: int = 0, job: str = "training", unit: str = ""):
+        """`unit`: what is counted, if its number in a second is to be shown."""
         from tqdm import tqdm
 
         self._format = tqdm.format_interval
         self._bar = tqdm(
-            total=total, initial=done, desc=job, unit=unit, unit_scale=unit == "B",
-            ncols=shutil.get_terminal_size().columns, disable=not sys.stderr.isatty(),
+            total=total, initial=done, desc=job, unit=unit, unit_scale=bool(unit),
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left"
+            + (", {rate_fmt}" if unit else "{postfix}"),
+            ncols=_columns(), disable=not sys.stderr.isatty(),
         )  # fmt: skip
         self._size = tqdm.format_sizeof if unit == "B" else "{:,}".format
         self._job, self._total, self._first, self._done = job, total, done, done
         self._started = self._line_at = time.monotonic()
 
     def update(self, n: int = 1, /, **figures: str) -> None:
-        """Count n more, and show figures such as loss="1.234"."""
+        """Count n more, and show figures such as loss="1.234", the most important one first."""
         self._done += n
         if not self._bar.disable:
-            self._bar.set_postfix(figures, refresh=False)
+            self._bar.ncols = _columns()  # the window may have got another size
+            self._bar.set_postfix_str(self._that_fit(figures), refresh=False)
             self._bar.update(n)
             return
         now = time.monotonic()
         if now - self._line_at >= _QUIET or (self._done >= self._total and now > self._started + 1):
             self._line_at = now
-            left = (now - self._started) * (self._total - self._done)
-            left = self._format(left / max(1, self._done - self._first))
-            shown = ", ".join([*(f"{k} {v}" for k, v in figures.items()), f"{left} left"])
+            shown = [*(f"{k} {v}" for k, v in figures.items()), f"{self._remaining()} left"]
             part = 100 * self._done // max(1, self._total)
             counted = f"{self._size(self._done)} of {self._size(self._total)}"
-            print(f"{self._job}: {part} % ({counted}), {shown}", file=sys.stderr, flush=True)
+            shown = [f"{self._job}: {part} % ({counted})", *shown]
+            print(", ".join(shown), file=sys.stderr, flush=True)
+
+    def _that_fit(self, figures):
+        """The first figures, as many as leave the bar _BAR columns."""
+        words = [value if name == "speed" else f"{name} {value}" for name, value in figures.items()]
+        count = f": 100%|| {self._done}/{self._total}, "
+        room = self._bar.ncols - len(f"{self._job}{count}{self._remaining()} left") - _BAR
+        while words and len(", ".join(["", *words])) > room:
+            words.pop()
+        return ", ".join(words)
+
+    def _remaining(self):
+        """The time left, if it goes on as it went."""
+        spent = time.monotonic() - self._started
+        left = spent * (self._total - self._done) / max(1, self._done - self._first)
+        return self._format(left)
 
     def write(self, text: str) -> None:
         """Print a text above the bar."""
@@ -70,6 +89,14 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
+
+
+def _columns():
+    """The width of the terminal that the bar is in, which need not be that of the output."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if "COLUMNS" not in os.environ:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return shutil.get_terminal_size().columns
 
 
 @contextlib.contextmanager
@@ -179,9 +206,9 @@ def _find_fonts(letters):
             for path in set(font_manager.findSystemFonts()) - {f.fname for f in manager.ttflist}:
                 with contextlib.suppress(Exception):  # one in a format that it cannot read
                     manager.addfont(path)
-        # The default font first, then upright ones of normal weight.
-        for font in sorted(manager.ttflist, key=lambda f: (f.name not in names, f.style != "normal",
-                                                           f.weight not in (400, "normal"))):  # fmt: skip
+        upright = [font for font in manager.ttflist if font.style == "normal"]
+        thick = lambda font: font.weight not in (400, "normal", "regular")  # noqa: E731
+        for font in sorted(upright, key=lambda font: (font.name not in names, thick(font))):
             if not letters or font.name in tried or font.name.startswith("Last Resort"):
                 continue  # the last resort has a box for each letter
             tried.add(font.name)
