@@ -527,7 +527,8 @@ def test_a_run_that_diverged_to_numbers_says_so(whole, tmp_path, capsys):
     assert re.search(
         r"training diverged: its loss was [\d,.]+ at the end, no better than guessing among 22 "
         r"tokens \(3\.091\)\. .*run keeps the model of iteration 30, with a validation loss of "
-        r"[\d,.]+, no better than guessing .*Try a lower --learning-rate than 100, more --warmup-iters", error
+        r"[\d,.]+, no better than guessing .*Try a lower --learning-rate than 100, more --warmup",
+        error,
     )  # fmt: skip
     assert "--muon-lr" not in error
     assert refused(capsys, "train", "--out-dir", run, "--resume").endswith(error[-300:])
@@ -552,7 +553,8 @@ def test_a_run_that_diverged_late_keeps_its_good_model(copy, capsys):
 @pytest.mark.parametrize(
     ("loss", "words"),
     [(2.5, "perplexity 12.182, "), (13.9, "perplexity 1088161.355, "),
-     (14.0, "perplexity e^14.0, "), (1e6, "perplexity e^1000000.0, "), (math.inf, "perplexity e^inf, ")],
+     (14.0, "perplexity e^14.0, "), (1e6, "perplexity e^1000000.0, "),
+     (math.inf, "perplexity e^inf, ")],
 )  # fmt: skip
 def test_any_perplexity_is_short(loss, words):
     assert words in describe_loss(loss, 10, 10, 8, 8)
@@ -668,8 +670,8 @@ def test_what_is_there_in_place_of_a_model(whole, copy, tmp_path, capsys):
     for name, reason in seen.items():
         directory = tmp_path / name
         train = ["train", text, "--out-dir", tmp_path / "x", "--init-from", directory]
-        others = [["generate", directory], ["evaluate", directory, text], ["explain", directory, "T"]]
-        for command in [train, *others]:
+        evaluate = ["evaluate", directory, text]
+        for command in (train, evaluate, ["generate", directory], ["explain", directory, "T"]):
             assert f"no model in {directory}: {reason}" in refused(capsys, *command)
         if name not in ("stopped", "run"):
             reason = reason.replace("config.json", "metrics.jsonl").replace(", or a GPT-2", "")

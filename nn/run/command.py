@@ -87,8 +87,9 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
     seed = "the same seed gives the same result (default: 0 for the example, 1337 for train)"
     main.add_argument("--seed", type=int, metavar="N", help=seed)
     commands = main.add_subparsers(dest="command", metavar="COMMAND")
-    _add_train(commands.add_parser("train", help="train on a text, or go on with a run"), config,
-               presets)  # fmt: skip
+    usage = f"{PROGRAM} train [FILE ...] --out-dir RUN [--resume] [other flags]"
+    train = commands.add_parser("train", help="train on a text, or go on with a run", usage=usage)
+    _add_train(train, config, presets)
 
     add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
