@@ -677,6 +677,8 @@ def test_what_is_there_in_place_of_a_model(whole, copy, tmp_path, capsys):
             reason = reason.replace("config.json", "metrics.jsonl").replace(", or a GPT-2", "")
             assert f"no losses in {directory}: {reason}" in refused(capsys, "plot", directory)
     main("plot", tmp_path / "stopped", copy, "--output", tmp_path / "both.png")
+    (copy / "metrics.jsonl").unlink()
+    assert "metrics.jsonl was taken away from this run" in refused(capsys, "plot", copy)
     main("train", "--out-dir", tmp_path / "stopped", "--resume")
     assert weights(tmp_path / "stopped") == weights(run)
 

@@ -249,6 +249,8 @@ def _what_is_there(directory, missing):
         return "it is a file; give the folder of a run or of a model"
     if _has(directory, _STATE):
         _, header, settings = _read_state(directory)
+        if missing != "config.json":
+            return f"{missing} was taken away from this run"
         if json.loads(header["done"])["evaluations"]:
             return f"it was taken away from this run; for a new one: {train} --resume --max-iters N"
         first = min(settings["training"][name] for name in ("eval_interval", "max_iters"))
