@@ -70,7 +70,7 @@ class GPTConfig:
     d_ff: int = option(None, "width inside the feed-forward layers (default 4 * n_embd)")
     dropout: float = option(0.0, "part of the entries set to 0 in training; 0.2 on little text")
     bias: bool = option(False, "add biases in the linear layers and norms (default: no)")
-    positions: Literal["learned", "sinusoidal"] = option("learned", "how positions are told")
+    positions: Literal["learned", "sinusoidal"] = option("learned", "learned positions, or sines")
     activation: Activation = option("gelu", "function in the feed-forward layers")
     norm_first: bool = option(True, "normalize before each layer (default) or after it")
     tie_weights: bool = True  # the last layer uses the table of the tokens

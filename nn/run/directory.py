@@ -372,7 +372,8 @@ def _nothing_left(directory, folders):
         if begun or (_has(directory, _STATE) and isinstance(error, KeyboardInterrupt)):
             raise
         for path in new:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         with contextlib.suppress(OSError):  # a folder may have got other files meanwhile
             (directory / ".lock").unlink()
             for folder in folders:
