@@ -37,16 +37,16 @@ from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
 from nn.run.command import command_line, exit_codes, given, interrupts, select
 from nn.run.contract import Architecture
-from nn.run.directory import Run, RunRequest, follow, load_folder, open_run
+from nn.run.directory import Run, RunRequest, compare_runs, follow, load_folder, open_run
 from nn.run.evaluation import evaluate_text, mean_loss
 from nn.run.explain import explain
-from nn.run.monitor import Progress, compare_runs, duration, plot_losses
+from nn.run.monitor import Progress, duration, plot_losses
 from nn.run.plan import expected_seconds
 from nn.run.team import Team, launch, without_procs, world
 from nn.run.tokenizers import END, PAD, START, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from nn.run.tokens import random_batch
 from nn.run.training import TrainConfig, Training
-from nn.run.writer import Writer
+from nn.run.writer import Writer, unescaped
 from nn.sampling import Sampling
 from nn.transformer import Activation
 
@@ -63,16 +63,16 @@ class GPTConfig:
     """The sizes and parts of a model. The defaults are those of nanoGPT's example for a CPU."""
 
     vocab_size: int
-    block_size: int = option(64, "the longest context, in tokens")
-    n_layer: int = option(4, "blocks")
+    block_size: int = option(64, "tokens that the model sees at most; more: more memory, time")
+    n_layer: int = option(4, "number of blocks; more: slower, better on much text")
     n_head: int = option(4, "heads of attention in each block")
-    n_embd: int = option(128, "channels of each position: the width")
+    n_embd: int = option(128, "width: numbers for each position, a multiple of n_head")
     d_ff: int = option(None, "width inside the feed-forward layers (default 4 * n_embd)")
-    dropout: float = option(0.0, "probability that an entry is set to 0 in training")
-    bias: bool = option(False, "biases in the linear layers and norms")
-    positions: Literal["learned", "sinusoidal"] = option("learned", "how positions are encoded")
-    activation: Activation = option("gelu", "function between the two feed-forward layers")
-    norm_first: bool = option(True, "normalize before each layer (default) or after")
+    dropout: float = option(0.0, "part of the entries set to 0 in training; 0.2 on little text")
+    bias: bool = option(False, "add biases in the linear layers and norms (default: no)")
+    positions: Literal["learned", "sinusoidal"] = option("learned", "learned positions, or sines")
+    activation: Activation = option("gelu", "function in the feed-forward layers")
+    norm_first: bool = option(True, "normalize before each layer (default) or after it")
     tie_weights: bool = True  # the last layer uses the table of the tokens
     eps: float = 1e-5  # of the layer norms
     scale_attention: bool = True  # by 1 / sqrt(width of a head)
@@ -83,8 +83,7 @@ class GPTConfig:
         require(self, "vocab_size block_size n_layer n_head n_embd", 1)
         self.d_ff = 4 * self.n_embd if self.d_ff is None else self.d_ff
         require(self, "d_ff", 1)
-        require(self, "eps", 0)
-        require(self, "dropout", 0, below=1)
+        require(self, "dropout eps", 0, below=1)
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head}: choose a "
@@ -285,13 +284,12 @@ def train(
     `run`, if given, saves the state to disk, and evaluates every eval_interval iterations.
     """
     c, losses = training.config, []
-    shown: dict[str, str] = {}
     with Progress(c.max_iters, training.iteration) as progress, interrupts() as interrupted:
         started = time.monotonic()
         while True:
             if run and run.evaluation_is_due():
                 run.save()  # before the evaluation, which may fail
-                shown["validation"] = f"{run.evaluate(progress):.3f}"
+                run.evaluate(progress)
             if training.finished or interrupted or training.crew.stopped:
                 break
             rate = c.rate(training.iteration)
@@ -303,13 +301,16 @@ def train(
             training.check(loss, norm)  # raises if one of them is nan or infinite
             training.step()  # AdamW and Muon move the weights
             losses.append(loss)
+            shown = {"loss": f"{loss:.3f}"}
+            if training.evaluations:
+                shown["validation"] = f"{training.evaluations[-1][1]:.3f}"
             if run:
                 tokens = len(losses) * c.batch_size * training.model.config.block_size
                 speed = tokens / (time.monotonic() - started)
                 run.record(loss=loss, learning_rate=rate, grad_norm=norm,
                            tokens_per_second=round(speed))  # fmt: skip
                 shown["speed"] = f"{speed:,.0f} tokens/s"
-            progress.update(loss=f"{loss:.3f}", **shown)
+            progress.update(**shown)
     if run:
         run.save()
     training.model.eval()
@@ -331,7 +332,7 @@ def run_example(seed: int = 0) -> float:
     """Train a model on five sentences and print what it has learnt; returns its loss."""
     rng = np.random.default_rng(seed)
     tokenizer = WordTokenizer().fit(CORPUS)
-    print(f"Vocabulary: {tokenizer.vocab_size} tokens: {' '.join(tokenizer.tokens[:10])} ...")
+    print(f"Vocabulary: {tokenizer.vocab_size} tokens: {' '.join(tokenizer.tokens[:9])} ...")
 
     sentences = [[START, *tokenizer.encode(sentence), END] for sentence in CORPUS]
     T = max(map(len, sentences)) - 1
@@ -417,8 +418,8 @@ def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model, and show each token as it is drawn."""
     sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
     model, tokenizer = load(args.dir)
-    writer = Writer(model, tokenizer, sampling, args.max_new_tokens, args.num_samples, args.stop,
-                    args.seed)  # fmt: skip
+    writer = Writer(model, tokenizer, sampling, args.max_new_tokens, args.num_samples,
+                    [unescaped(text) for text in args.stop], args.seed)  # fmt: skip
     if args.prompt is None and sys.stdin.isatty():
         writer.ask()
     else:

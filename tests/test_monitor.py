@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn.run import monitor
-from nn.run.monitor import Metrics, Progress, byte_progress, plot_losses, read_metrics
+from nn.run.monitor import (
+    Metrics,
+    Progress,
+    byte_progress,
+    fonts_for,
+    plot_losses,
+    read_metrics,
+)
 
 pytestmark = pytest.mark.usefixtures("no_wait_for_the_disk")
 
@@ -103,11 +110,45 @@ def test_a_bar_in_a_terminal(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "a sample\nof text\n" and "\rtraining: " in err
     last = err.split("\r")[-1]
-    assert re.match(r"training: 100%\|█+\| 10/10 \[.*it/s, loss=1\.234\]\n$", last)
+    assert re.match(r"training: 100%\|█+\| 10/10, 00:00 left, loss 1\.234\n$", last)
     assert "% (" not in err  # none of the plain lines
     with byte_progress("encoding", 4_000_000) as advance:
         advance(3_000_000)
-    assert re.search(r"encoding:  75%.* 3\.00M/4\.00M \[.*B/s\]\n$", capsys.readouterr().err)
+    assert re.search(r"encoding:  75%.* 3\.00M/4\.00M, .* left, .*B/s\n$", capsys.readouterr().err)
+
+
+FIGURES_OF_A_LONG_RUN = {"loss": "1.234", "validation": "1.567", "speed": "123,456 tokens/s"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "total", "shown"),
+    [
+        (120, 2000, ["loss 1.234", "validation 1.567", "123,456 tokens/s"]),
+        (100, 2000, ["loss 1.234", "validation 1.567", "123,456 tokens/s"]),
+        (80, 2000, ["loss 1.234", "validation 1.567"]),
+        (80, 20000, ["loss 1.234", "validation 1.567"]),
+        (60, 2000, ["loss 1.234"]),
+        (50, 2000, []),
+    ],
+)
+def test_a_bar_has_room_and_no_figure_is_cut(clock, capsys, monkeypatch, columns, total, shown):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Progress(total) as progress:
+        for _ in range(2):
+            clock[0] += 3600
+            progress.update(total // 2, **FIGURES_OF_A_LONG_RUN)
+    line = capsys.readouterr().err.split("\r")[-1].rstrip("\n")
+    assert len(line) == columns and "it/s" not in line
+    assert line.split("| ")[1].split(", ")[2:] == shown
+    assert line.count("█") >= monitor._BAR
+
+
+def test_a_bar_knows_the_terminal_it_is_in(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(fileno=lambda: 77))
+    monkeypatch.setattr(os, "get_terminal_size", lambda fd: os.terminal_size((fd, 24)))
+    assert monitor._columns() == 77  # and not the width of the standard output, which may be a file
 
 
 def test_a_text_is_written_without_a_bar_as_well(capsys):
@@ -388,6 +429,66 @@ def test_a_run_without_validation_has_none_in_its_legend(tmp_path, axes):
     drawn = axes(tmp_path / "file", {"a": run(10)})
     assert labels(drawn) == ["training, each batch", "training, mean of 1"]
     assert len(drawn.lines) == 2
+
+
+def test_a_run_that_diverged_does_not_hide_the_others(tmp_path, axes):
+    wild = [{"iteration": i, "loss": 3.0**i} for i in range(1, 12)]
+    assert axes(tmp_path / "file", {"a": run(10), "b": wild}).get_yscale() == "log"
+    assert axes(tmp_path / "file", {"a": run(10), "b": INFINITE}).get_yscale() == "linear"
+
+
+@pytest.fixture
+def fonts(monkeypatch):
+    """Only the fonts that come with Matplotlib."""
+    manager = pytest.importorskip("matplotlib.font_manager")
+    own = [f for f in manager.fontManager.ttflist if "mpl-data" in f.fname]
+    monkeypatch.setattr(manager.fontManager, "ttflist", own)
+    monkeypatch.setattr(manager, "findSystemFonts", lambda: [])
+    return own
+
+
+NAMES = ["$a_b$", "_c", "$", r"d\$e", "x" * 200, "한국어", "中文", "日本語", "🙂", "عربي",
+         "a\nb", "\udcff"]  # fmt: skip
+
+
+def test_any_name_of_a_run_is_drawn_as_it_is(tmp_path, fonts):
+    note = plot_losses(tmp_path / "file", {name: run(3, 3) for name in NAMES})
+    assert note.endswith(
+        "한 🙂 (boxes in the picture): install Noto Sans CJK and Symbola, on Debian or Ubuntu by: "
+        "apt install fonts-noto-cjk fonts-symbola"
+    )
+    assert note.startswith("No font here has the letters ") and note.count("\n") == 0
+    assert plot_losses(tmp_path / "file", {name: run(3, 3) for name in NAMES[:5]}) == ""
+    assert plot_losses(tmp_path / "file", {"한국어": run(3, 3)}) == ""  # one run: no name is drawn
+
+
+def test_the_names_in_a_legend(tmp_path, axes, fonts):
+    drawn = axes(tmp_path / "file", {name: run(3, 3) for name in NAMES})
+    texts = drawn.get_legend().get_texts()
+    assert not any(text.get_parse_math() for text in texts)
+    shown = ["$a_b$", " _c", "$", r"d\$e", "\u2026" + "x" * 59, *NAMES[5:10], r"a\nb", r"\udcff"]
+    assert [text.get_text() for text in texts] == shown
+
+
+def test_a_font_that_has_the_letters_is_found(fonts, monkeypatch):
+    import matplotlib
+    from matplotlib.ft2font import FT2Font
+
+    letters = {f.name: set(map(chr, FT2Font(f.fname).get_charmap())) for f in fonts}
+    (other,) = [f for f in fonts if f.name == "STIXGeneral" and f.style == "normal"
+                and f.weight in (400, "normal", "regular")]  # fmt: skip
+    only = min(set(map(chr, FT2Font(other.fname).get_charmap())) - letters["DejaVu Sans"])
+    monkeypatch.setattr(matplotlib.font_manager.fontManager, "ttflist",
+                        [f for f in fonts if f.name == "DejaVu Sans" or f is other])  # fmt: skip
+    with fonts_for(["abc", only]) as note:
+        assert note == "" and matplotlib.rcParams["font.family"] == ["DejaVu Sans", "STIXGeneral"]
+    assert monitor._find_fonts({"a"}) == (["DejaVu Sans"], set())
+    # A font that was installed after Matplotlib made its list:
+    new = [f for f in fonts if f.name == "DejaVu Sans"]
+    monkeypatch.setattr(matplotlib.font_manager.fontManager, "ttflist", new)
+    assert monitor._find_fonts({only}) == (["DejaVu Sans"], {only})
+    monkeypatch.setattr(matplotlib.font_manager, "findSystemFonts", lambda: [other.fname, __file__])
+    assert monitor._find_fonts({only}) == (["DejaVu Sans", "STIXGeneral"], set())
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):

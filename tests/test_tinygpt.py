@@ -3,16 +3,20 @@
 import functools
 import io
 import math
+import os
 import re
+import select
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 from common import RNG, ROOT, TEXT, refused, small
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import nn.functional
@@ -20,6 +24,8 @@ import nn.run.explain
 import tinygpt
 from autograd import Tensor, grad
 from nn.files import save_arrays
+from nn.run.monitor import plain
+from nn.run.writer import unescaped
 from nn.sampling import Sampling, penalize
 from tinygpt import CharTokenizer, GPTConfig, TrainConfig, WordTokenizer
 
@@ -390,13 +396,26 @@ def test_every_flag_says_what_it_is_for():
     (commands,) = tinygpt.parser()._subparsers._group_actions
     for name, command in commands.choices.items():
         for action in command._actions:
-            assert len(action.help) > 4, (name, action.option_strings)
+            assert len(action.help) > 10, (name, action.option_strings)
     train = commands.choices["train"]
     flags = {flag for action in train._actions for flag in action.option_strings}
+    for field in (*fields(TrainConfig), *fields(GPTConfig)):  # what it is if it is not given
+        (action,) = [a for a in train._actions if a.dest == field.name] or [None]
+        assert action is None or "default" in action.help, field.name
     for field in (*fields(TrainConfig), *fields(GPTConfig)):
         assert ("--" + field.name.replace("_", "-") in flags) == (
             "help" in field.metadata or field.name == "vocab_size"
         )
+
+
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "plot", "explain", "generate"])
+def test_help_fits_a_terminal(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        tinygpt.main([*command.split(), "--help"])
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines() if "{" not in line) <= 80
+    assert command or "example:\n  python tinygpt.py train book.txt --out-dir out\n" in out
 
 
 def test_unknown_commands(capsys):
@@ -562,6 +581,70 @@ def test_generate_on_the_command_line(trained, capsys, monkeypatch):
     assert out.startswith("> To") and "> be" in out and "never seen: 'Z'" in err
 
 
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("a\\nb", "a\nb"), ("\\t", "\t"), (r"\\n", r"\n"), (r"\xe9\u00e9", "éé"),
+     ("a\\r", "a\r"), (r"C:\dir\xyz", r"C:\dir\xyz"), ("\\", "\\"), ("가\\n", "가\n"), ("", "")],
+)  # fmt: skip
+def test_what_a_line_that_is_typed_stands_for(typed, text):
+    assert unescaped(typed) == text
+
+
+@given(st.text())
+def test_what_explain_shows_can_be_typed(text):
+    text = text.replace("\\", "")
+    assume(all(ord(c) < 1 << 16 or c.isprintable() for c in text))
+    assert unescaped(plain(text)) == text
+
+
+def test_generation_stops_before_a_line_end(trained, capsys):
+    flags = ["--prompt", "To", "--seed", "1", "--max-new-tokens", "200"]
+    tinygpt.main(["generate", str(trained), *flags])
+    whole = capsys.readouterr().out
+    tinygpt.main(["generate", str(trained), *flags, "--stop", "\\n"])
+    assert capsys.readouterr().out == whole[: whole.index("\n")] + "\n" and len(whole) > 200
+
+
+IN_A_TERMINAL = "import os, pty, sys; sys.exit(os.WEXITSTATUS(pty.spawn(sys.argv[1:])))"
+
+
+def test_a_session_at_the_prompt(trained):
+    """Line editing, history, a line break, Ctrl-C in an answer and at the prompt."""
+    pytest.importorskip("pty")
+    pytest.importorskip("readline")
+    command = [sys.executable, ROOT / "tinygpt.py", "generate", trained, "--seed", "1"]
+    program = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, *map(str, command), "--max-new-tokens", "1000000000"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+        env={**os.environ, "TERM": "dumb", "INPUTRC": os.devnull},
+    )  # fmt: skip
+
+    def read(until):
+        seen = b""
+        while not re.search(until, seen.replace(b"\r", b"")):
+            assert select.select([program.stdout], [], [], 20)[0], seen
+            if not (new := program.stdout.read(1 << 16)):
+                break
+            seen += new
+        return seen.decode(errors="replace").replace("\r", "")
+
+    try:
+        assert "\\n in it is a line break" in read(b"> $")
+        answers = []
+        for typed in (b"To bt\x02e\x06\x7f", b"\x10", b"To\\nbe"):  # the first two by arrow keys
+            program.stdin.write(typed + b"\n")
+            begun = read(rb"\n[^\n]+\n[^\n]*\n")
+            program.stdin.write(b"\x03")
+            answers.append(begun + read(b"\n> $"))
+        assert "\nTo be" in answers[0] and "\nTo be" in answers[1] and "\nTo\nbe" in answers[2]
+        program.stdin.write(b"half a line\x03")
+        assert "Traceback" not in read(b"never")
+        assert program.wait(60) == 0
+    finally:
+        program.kill()  # then the terminal is gone, and the program in it
+        program.communicate()
+
+
 def test_a_model_is_trained_further(trained, tmp_path, capsys):
     text = tmp_path / "more.txt"
     text.write_text(TEXT[::-1][:1000])
@@ -613,13 +696,76 @@ def test_explain(trained, tmp_path, capsys):
     assert "a text of 9 tokens: give one of 1 to 8" in error
     assert "a text of 0 tokens" in refused(capsys, "explain", trained, "")
     assert "never seen: 'Z'" in refused(capsys, "explain", trained, "Z")
-    assert nn.run.explain._label(" $\n가") == "\u2423\\$\\n가"
+    assert nn.run.explain._label(" $\n가") == "\u2423$\\n가"
     assert nn.run.explain._label("\x00" * 9).endswith("\u2026")
 
 
-def test_a_picture_of_korean_tokens_has_no_warning(tmp_path):
+def test_explain_refuses_what_no_picture_can_show(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(nn.run.explain, "_MOST", 4)
+    error = refused(capsys, "explain", trained, "To be", "--output", tmp_path / "a.png")
+    assert "a text of 5 tokens: give one of 1 to 4 (ten to thirty are easy to read)" in error
+
+
+def test_a_picture_of_tokens_that_no_font_has(tmp_path, monkeypatch):
+    manager = pytest.importorskip("matplotlib.font_manager")
+    own = [f for f in manager.fontManager.ttflist if "mpl-data" in f.fname]
+    monkeypatch.setattr(manager.fontManager, "ttflist", own)
+    monkeypatch.setattr(manager, "findSystemFonts", lambda: [])
     weights = np.tril(np.full((1, 1, 2, 2), 0.5))
-    nn.run.explain.plot_attention(
-        tmp_path / "a.png", ["가", "🙂"], weights, [[("나", 0.5), ("다", 0.1)]] * 2
+    note = nn.run.explain.plot_attention(
+        tmp_path / "a.png", ["가", "ع"], weights, [[("$x_1$", 0.5), ("_", 0.1)]] * 2
     )
     assert (tmp_path / "a.png").exists()
+    assert note == (
+        "No font here has the letters 가 (boxes in the picture): install Noto Sans CJK, on Debian "
+        "or Ubuntu by: apt install fonts-noto-cjk"
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draws the attention between tokens, of L layers and H heads; returns the figure."""
+    backend = pytest.importorskip("matplotlib.backends.backend_agg")
+    kept = []
+
+    class Canvas(backend.FigureCanvasAgg):
+        def print_png(self, name):
+            self.draw()  # lays it out
+            kept.append(self.figure)
+
+    def draw(tokens, L, H, expected):
+        T = len(tokens)
+        weights = np.tril(np.ones((L, H, T, T))) / np.arange(1, T + 1)[:, None]
+        monkeypatch.setattr(backend, "FigureCanvasAgg", Canvas)
+        with tempfile.TemporaryDirectory() as folder:
+            nn.run.explain.plot_attention(Path(folder, "a.png"), tokens, weights, expected)
+        return kept[0]
+
+    return draw
+
+
+@pytest.mark.parametrize(("T", "L", "H"), [(1, 1, 1), (7, 1, 4), (24, 2, 2), (24, 3, 1)])
+def test_the_parts_of_a_picture_of_attention(drawn, T, L, H):
+    tokens = ["a", "word", "\n", "가", "$", " "] * 7
+    column = [("b", 0.7), ("c", 0.296), ("d", 0.0049), ("e", 0.0)]
+    figure = drawn(tokens[:T], L, H, [column] * T)
+    upper, lower = figure.subfigs
+    heads, scale = upper.axes[:-1], upper.axes[-1]
+    assert [ax.get_title() for ax in heads if ax.get_title()] == [
+        f"layer {layer}, head {head}" for layer in range(1, L + 1) for head in range(1, H + 1)
+    ]
+    shares = [label.get_text() for label in scale.get_yticklabels()]
+    assert shares == ["0 %", "1 %", "5 %", "10 %", "25 %", "50 %", "100 %"]
+    for label in heads[-1].get_xticklabels():
+        assert label.get_rotation() == (90 if len(label.get_text()) > 2 else 0)
+    image = heads[0].images[0]
+    color = image.cmap(image.norm(1 / T))  # that of equal attention to all tokens
+    assert min(color[:3]) < 0.9  # it can be told from white
+    future = np.ma.getmaskarray(image.get_array())
+    np.testing.assert_array_equal(future, np.triu(np.ones((T, T), bool), 1))
+    texts = [text.get_text() for text in lower.axes[0].texts]
+    assert texts == ["b\n70 %", "c\n30 %"] * T
+    boxes = [ax.get_window_extent() for ax in heads if ax.get_title()]
+    used = sum(box.width * box.height for box in boxes)
+    whole = upper.bbox.width * upper.bbox.height
+    assert used > 0.45 * whole

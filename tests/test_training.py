@@ -23,6 +23,8 @@ import nn.run.training
 import tinygpt
 from autograd import Tensor, grad, no_grad
 from nn.files import load_arrays, locked
+from nn.run.directory import RunRequest
+from nn.run.evaluation import describe_loss, guessing
 from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, Training
 
 KOREAN = "나 보기가 역겨워 가실 때에는\n말없이 고이 보내 드리우리다.\n영변에 약산 진달래꽃\n" * 30
@@ -533,6 +535,69 @@ def test_weights_that_explode_are_not_saved(whole, tmp_path, capsys, flag):
     assert max(np.abs(array).max(initial=0) for array in arrays.values()) < 10
 
 
+def test_a_run_that_diverged_to_numbers_says_so(whole, tmp_path, capsys):
+    text, run = whole[0], tmp_path / "run"
+    flags = [*TINY.split(), "--learning-rate", "100", "--optimizer", "adamw", "--max-iters", "30"]
+    error = refused(capsys, "train", text, "--out-dir", run, *flags)
+    assert re.search(
+        r"training diverged: its loss was [\d,.]+ at the end, no better than guessing among 22 "
+        r"tokens \(3\.091\)\. .*run keeps the model of iteration 30, with a validation loss of "
+        r"[\d,.]+, no better than guessing .*Try a lower --learning-rate than 100, more --warmup",
+        error,
+    )  # fmt: skip
+    assert "--muon-lr" not in error
+    assert refused(capsys, "train", "--out-dir", run, "--resume").endswith(error[-300:])
+    main("evaluate", run, text)
+    out = capsys.readouterr().out
+    assert re.search(r"perplexity e\^\d+\.\d, .*no better than guessing among 22 tokens", out)
+    main("plot", run, whole[1], "--output", tmp_path / "both.png")
+
+
+def test_a_run_that_diverged_late_keeps_its_good_model(copy, capsys):
+    lines = [*metrics(copy), *({"iteration": i, "loss": 9.0} for i in range(10, 100))]
+    (copy / "metrics.jsonl").write_text("".join(json.dumps(m) + "\n" for m in lines))
+    run = tinygpt.open_run(RunRequest(copy, resume=True), tinygpt.ARCHITECTURE, tinygpt.world())
+    with run as opened, pytest.raises(ValueError) as error:
+        (copy / "metrics.jsonl").write_text("".join(json.dumps(m) + "\n" for m in lines))
+        opened.report()
+    assert "its loss was 9.000 at the end, no better than" in str(error.value)
+    kept = r"keeps the model of iteration \d, with a validation loss of 3\.0\d\d\. Try"
+    assert re.search(kept, str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [(2.5, "perplexity 12.182, "), (13.9, "perplexity 1088161.355, "),
+     (14.0, "perplexity e^14.0, "), (1e6, "perplexity e^1000000.0, "),
+     (math.inf, "perplexity e^inf, ")],
+)  # fmt: skip
+def test_any_perplexity_is_short(loss, words):
+    assert words in describe_loss(loss, 10, 10, 8, 8)
+
+
+def test_a_loss_at_the_level_of_guessing():
+    assert guessing(math.log(22) - 1e-6, 22) == ""
+    assert guessing(math.log(22), 22) == ", no better than guessing among 22 tokens (3.091)"
+
+
+def test_the_loss_of_a_spoilt_model_is_named(copy, text, capsys):
+    model, tokenizer = tinygpt.load(copy)
+    model.token_embedding.weight.data = np.full((22, 8), np.nan, np.float32)
+    tinygpt.save(copy, model, tokenizer)
+    assert "the loss of the model is nan: its training" in refused(capsys, "evaluate", copy, text)
+
+
+def test_the_last_loss_of_a_run_is_that_of_evaluate(copy, tmp_path, capsys):
+    main("train", "--out-dir", copy, "--resume")
+    out = capsys.readouterr().out
+    assert "(on the whole validation text; the evaluations before took 2 random batches" in out
+    part = tmp_path / "validation.txt"
+    part.write_text(TEXT[len(TEXT) * 9 // 10 :])
+    main("evaluate", copy, part)
+    figures = capsys.readouterr().out.split("loss ")[1].strip()
+    assert f"Validation loss {figures}\n" in out
+
+
 def test_dropout_and_batches_depend_on_seed_and_iteration_alone(whole, tmp_path):
     text, run = whole
     main("train", text, "--out-dir", tmp_path / "other", *FLAGS, "--seed", "2")
@@ -549,6 +614,88 @@ def test_a_directory_with_a_run_is_not_written_over(whole, copy, capsys):
     error = refused(capsys, "train", whole[0], "--out-dir", copy, *FLAGS)
     assert re.search("there is a run in .* already: go on with it by --resume, or choose", error)
     assert weights(copy) == before
+
+
+FAILS = {
+    "too long": ["--block-size", "500"],
+    "too large": ["--n-embd", "4000000000"],
+    "unknown letters": ["--init-from", "RUN"],
+    "no memory later": [],
+}
+
+
+@pytest.mark.parametrize("failure", FAILS)
+def test_a_start_that_fails_leaves_nothing(whole, tmp_path, capsys, monkeypatch, failure):
+    text, new, mine = tmp_path / "text.txt", tmp_path / "a" / "b", tmp_path / "mine"
+    text.write_text(TEXT + ("Z" if failure == "unknown letters" else ""))
+    (mine / "tokens").mkdir(parents=True)
+    (mine / "notes.txt").write_text("mine")
+    flags = [str(whole[1]) if flag == "RUN" else flag for flag in FAILS[failure]]
+    if failure == "no memory later":
+        monkeypatch.setattr(tinygpt, "expected_seconds", lambda *_: np.ones(1 << 60))
+    for directory in (new, mine):
+        before = sorted(tmp_path.rglob("*"))
+        refused(capsys, "train", text, "--out-dir", directory, *flags)
+        left = set(tmp_path.rglob("*")) - set(before)
+        assert {path.parent for path in left} <= {mine / "tokens"}
+    assert (mine / "notes.txt").read_text() == "mine"
+
+
+def test_a_start_that_was_stopped_can_go_on(whole, tmp_path, capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tinygpt, "expected_seconds", stop)
+    with pytest.raises(SystemExit):
+        main("train", whole[0], "--out-dir", tmp_path / "run", *FLAGS)
+    monkeypatch.undo()
+    main("train", "--out-dir", tmp_path / "run", "--resume")
+    assert weights(tmp_path / "run") == weights(whole[1])
+
+
+def test_a_failed_start_beside_another_process_takes_nothing_away(whole, tmp_path, capsys):
+    directory = tmp_path / "run"
+    with locked(directory):
+        (directory / "tokens").mkdir()
+        refused(capsys, "train", whole[0], "--out-dir", directory, *FLAGS)
+        assert sorted(path.name for path in directory.iterdir()) == [".lock", "tokens"]
+
+
+def test_what_is_there_in_place_of_a_model(whole, copy, tmp_path, capsys):
+    text, run = whole
+    seen = {"missing": "there is no such folder; give the --out-dir of `tinygpt.py train`"}
+    (tmp_path / "empty").mkdir()
+    seen["empty"] = "it has no config.json; give the --out-dir of `tinygpt.py train`, or a GPT-2"
+    (tmp_path / "file").write_text("x")
+    seen["file"] = "it is a file; give the folder of a run or of a model"
+    for name, gone in {"stopped": (), "begun": ["state.safetensors", "metrics.jsonl"]}.items():
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(tinygpt.Training, "finished", property(lambda self: self.iteration == 2))
+            main("train", text, "--out-dir", tmp_path / name, *FLAGS)
+        for file in gone:
+            (tmp_path / name / file).unlink()
+    seen["stopped"] = (
+        "this run has not come to its first evaluation, after iteration 4, which saves one; if it "
+        f"was stopped, go on with: python tinygpt.py train --out-dir {tmp_path / 'stopped'} --re"
+    )
+    seen["begun"] = "a training began there and has saved nothing yet; if it was stopped: python"
+    (copy / "model.safetensors").unlink()
+    seen["run"] = "it was taken away from this run; for a new one: python tinygpt.py train"
+    capsys.readouterr()
+    for name, reason in seen.items():
+        directory = tmp_path / name
+        train = ["train", text, "--out-dir", tmp_path / "x", "--init-from", directory]
+        evaluate = ["evaluate", directory, text]
+        for command in (train, evaluate, ["generate", directory], ["explain", directory, "T"]):
+            assert f"no model in {directory}: {reason}" in refused(capsys, *command)
+        if name not in ("stopped", "run"):
+            reason = reason.replace("config.json", "metrics.jsonl").replace(", or a GPT-2", "")
+            assert f"no losses in {directory}: {reason}" in refused(capsys, "plot", directory)
+    main("plot", tmp_path / "stopped", copy, "--output", tmp_path / "both.png")
+    (copy / "metrics.jsonl").unlink()
+    assert "metrics.jsonl was taken away from this run" in refused(capsys, "plot", copy)
+    main("train", "--out-dir", tmp_path / "stopped", "--resume")
+    assert weights(tmp_path / "stopped") == weights(run)
 
 
 def test_two_processes_on_one_run(copy, capsys):
@@ -821,7 +968,33 @@ def test_runs_in_one_picture(whole, copy, tmp_path, capsys):
     assert "both.png" in capsys.readouterr().out
 
 
+def test_runs_with_other_tokens_are_drawn_in_bits_per_byte(whole, copy, text, tmp_path, capsys):
+    shown = []
+
+    def draw(path, runs, unit):
+        shown.append((unit, {Path(name).name: [m["loss"] for m in runs[name]] for name in runs}))
+        return ""
+
+    main("train", text, "--out-dir", tmp_path / "words", *FLAGS, "--tokenizer", "word")
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.run.directory, "plot_losses", draw)
+        for runs in (["run", "run"], ["run", "words"], ["words"]):
+            main("plot", *(tmp_path / name for name in runs))
+        assert capsys.readouterr().out.count("Their tokens differ") == 1
+        shutil.rmtree(copy / "tokens")
+        main("plot", copy, tmp_path / "words")
+        assert re.search("Nats per token, which cannot be .*tokens.json", capsys.readouterr().out)
+    nats = "nats per token"
+    assert [unit for unit, _ in shown] == [nats, "bits per byte", nats, nats]
+    words = tinygpt.load(tmp_path / "words")[1].encode(TEXT)
+    part = words[len(words) * 9 // 10 :]
+    size = len(tinygpt.load(tmp_path / "words")[1].decode(part)) / len(part)
+    for name, bytes_per_token in (("run", 1), ("words", size)):
+        expected = [m["loss"] / math.log(2) / bytes_per_token for m in metrics(tmp_path / name)]
+        assert shown[1][1][name] == pytest.approx(expected, rel=1e-12)
+
+
 def test_pictures_of_nothing(copy, tmp_path, capsys):
-    assert "cannot read" in refused(capsys, "plot", tmp_path)
     (copy / "metrics.jsonl").write_text("")
     assert "nothing to draw: no iteration of" in refused(capsys, "plot", copy)

@@ -71,40 +71,56 @@ def select(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
 # ---------------------------------------------------------------- the commands
 
 
+_EXAMPLES = """\
+example:
+  python tinygpt.py train book.txt --out-dir out
+  python tinygpt.py generate out --prompt "It was"
+  python tinygpt.py train --help       all flags of a command
+"""
+
+
 def command_line(config: type, presets: Iterable[str]) -> Parser:
     """The parser of all commands and flags; `config` is the dataclass of the model's options."""
-    main = Parser(prog=PROGRAM, description="With no command: the five-sentence example.")
+    main = Parser(prog=PROGRAM, description="Train a small GPT, and write with it.\nWith no "
+                  "command: an example that takes a few seconds.", epilog=_EXAMPLES,
+                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     seed = "the same seed gives the same result (default: 0 for the example, 1337 for train)"
     main.add_argument("--seed", type=int, metavar="N", help=seed)
     commands = main.add_subparsers(dest="command", metavar="COMMAND")
-    _add_train(commands.add_parser("train", help="train on a text, or go on with a run"), config,
-               presets)  # fmt: skip
+    usage = f"{PROGRAM} train [FILE ...] --out-dir RUN [--resume] [other flags]"
+    train = commands.add_parser("train", help="train on a text, or go on with a run", usage=usage)
+    _add_train(train, config, presets)
 
     add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
-    add("file", metavar="FILE", help="a UTF-8 text, or a folder of them")
+    add("file", metavar="FILE", help="a UTF-8 text, or a folder of texts")
     add("--window", type=int, metavar="N", help="tokens in a window (default block_size)")
     add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
         "window); with 1 every token has its full context")  # fmt: skip
 
     add = commands.add_parser("plot", help="the losses of runs, in one picture").add_argument
     add("runs", nargs="+", metavar="RUN", help="the --out-dir of a training")
-    add("--output", default="losses.png", metavar="FILE", help="a PNG (default losses.png)")
+    add("--output", default="losses.png", metavar="FILE", help="the picture, a PNG (default "
+        "losses.png)")  # fmt: skip
 
     add = commands.add_parser("explain", help="a picture of the attention").add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
-    add("text", metavar="TEXT", help="a text, best of ten to thirty tokens")
-    add("--output", default="attention.png", metavar="FILE", help="a PNG (default attention.png)")
+    add("text", metavar="TEXT", help="a text; ten to thirty tokens are easy to read")
+    add("--output", default="attention.png", metavar="FILE", help="the picture, a PNG (default "
+        "attention.png)")  # fmt: skip
 
     generating = commands.add_parser("generate", help="continue a prompt")
     add = generating.add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
     add("--prompt", metavar="TEXT", help="the text to continue (default: asks in a terminal, "
         "elsewhere begins with a random token)")  # fmt: skip
-    add("--max-new-tokens", type=int, default=300, metavar="N", help="at most N (default 300)")
+    add("--max-new-tokens", type=int, default=300, metavar="N", help="draw at most N tokens "
+        "(default 300)")  # fmt: skip
     add_options(generating, Sampling, temperature=0.8)
-    add("--stop", action="append", default=[], metavar="TEXT", help="end before this text")
-    add("--num-samples", type=int, default=1, metavar="N", help="number of texts (default 1)")
+    add("--stop", action="append", default=[], metavar="TEXT", help="end before this text "
+        "(\\n in it is a line break); may be given several times")  # fmt: skip
+    add("--num-samples", type=int, default=1, metavar="N", help="texts for the prompt "
+        "(default 1)")  # fmt: skip
     add("--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="the same seed gives "
         "the same text")  # fmt: skip
     return main
@@ -114,16 +130,20 @@ def _add_train(train, config, presets):
     add = train.add_argument
     add("files", nargs="*", metavar="FILE", help="UTF-8 texts, or folders of them; the last tenth "
         "is for validation")  # fmt: skip
-    add("--out-dir", required=True, metavar="RUN", help="the directory of the run")
+    add("--out-dir", required=True, metavar="RUN", help="the folder for all that the "
+        "run writes")  # fmt: skip
     add("--resume", action="store_true", help="go on with the run in --out-dir")
     add("--procs", type=int, metavar="N", help="share each batch among N processes, one for each "
         "core (needs the extra mpi; default 1)")  # fmt: skip
     add("--init-from", metavar="DIR", help="train a model further: a RUN, or a GPT-2 folder")
-    add("--preset", choices=[*presets], help="a named set of options; flags change it")
-    add("--tokenizer", choices=TOKENIZERS, help="what a token is (default char)")
-    add("--vocab-size", type=int, metavar="N", help="for bpe (default 5000) or word (default all)")
-    add("--tokens-dir", metavar="DIR", help="directory for the text as tokens, which several "
-        "runs may share (default RUN/tokens)")  # fmt: skip
+    add("--preset", choices=[*presets], help="a named set of sizes and rates, "
+        "which other flags change (listed in docs/training.md)")  # fmt: skip
+    add("--tokenizer", choices=TOKENIZERS, help="what a token is: a word in lower case, "
+        "a character (default), or a frequent piece of text (needs the extra bpe)")  # fmt: skip
+    add("--vocab-size", type=int, metavar="N", help="tokens at most, for bpe (default "
+        "5000) or word (default: all words)")  # fmt: skip
+    add("--tokens-dir", metavar="DIR", help="folder for the text as tokens, which "
+        "several runs may share (default RUN/tokens)")  # fmt: skip
     add_options(train, config)
     add_options(train, TrainConfig)
 

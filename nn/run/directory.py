@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
+import shutil
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,8 @@ import numpy as np
 from ..files import load_arrays, locked, read_json, save_arrays, write_json
 from ..sampling import generate
 from .contract import Architecture
-from .evaluation import describe_loss, mean_loss
-from .monitor import Metrics, Progress, byte_progress, plot_losses, read_metrics
+from .evaluation import describe_loss, guessing, mean_loss
+from .monitor import Metrics, Progress, byte_progress, plain, plot_losses, read_metrics
 from .plan import check_memory, check_procs, memory_needed
 from .team import Team
 from .tokenizers import Tokenizer, load_tokenizer
@@ -38,8 +40,9 @@ from .tokens import (
 )  # fmt: skip
 from .training import TrainConfig, Training
 
-__all__ = ["Run", "RunRequest", "follow", "load_folder", "open_run"]
+__all__ = ["Run", "RunRequest", "compare_runs", "follow", "load_folder", "open_run"]
 
+_STATE = "state.safetensors"
 _CHANGEABLE = {"max_iters", "patience", "save_seconds", "activation_checkpointing"}  # by --resume
 
 
@@ -117,7 +120,7 @@ class Run:
         self.metrics.sync()
         arrays, header = self.training.state()
         header["settings"] = json.dumps(self.settings)
-        save_arrays(self.directory / "state.safetensors", arrays, header)
+        save_arrays(self.directory / _STATE, arrays, header)
         self._saved_at = time.monotonic()
 
     def evaluate(self, progress: Progress) -> float:
@@ -136,9 +139,10 @@ class Run:
         self.plot(now=False)
         model, start = training.model.eval(), self.validation[:1]
         ids: Any = generate(model, start, 120, temperature=0.8, rng=rng)
+        worse = guessing(loss, self.tokenizer.vocab_size)
         progress.write(
-            f"\niteration {training.iteration}: validation loss {loss:.4f}"
-            f"{', the best so far' if best else ''}; a sample:\n"
+            f"\niteration {training.iteration}: validation loss {loss:.4f} on {c.eval_iters} "
+            f"random batches{', the best so far' if best else ''}{worse}:\n"
             f"{self.tokenizer.decode(ids[1:].tolist()).strip()}"
         )
         return loss
@@ -185,6 +189,7 @@ class Run:
                 f"--resume{' '.join(['', *_procs_flag(training.team)])}"
             )
         self.plot()
+        self._check_convergence()
         best, tokenizer = load_folder(self.directory, self.architecture)
         tokens = self.validation[:500_000]  # a minute or two; more would not change the figure
         loss = mean_loss(best, tokens)
@@ -192,20 +197,35 @@ class Run:
         early = training.iteration < c.max_iters
         reason = f" ({c.patience} evaluations no better)" if early else ""
         figures = describe_loss(loss, len(tokens) - 1, size, self.context, self.context)
+        part = "the whole" if len(tokens) == len(self.validation) else "the beginning of the"
         return (
             f"Finished after {training.iteration} iterations{reason}; the best model, of iteration "
             f"{training.best[0]}, and training_loss.png are in {self.directory}\n"
-            f"Validation loss {figures}"
+            f"Validation loss {figures}{guessing(loss, tokenizer.vocab_size)}\n"
+            f"(on {part} validation text; the evaluations before took {c.eval_iters} random "
+            "batches of it, so their losses differ a little)"
         )
+
+    def _check_convergence(self):
+        """Raise ValueError if the loss of the last tenth of the iterations is above chance."""
+        size = self.tokenizer.vocab_size
+        losses = [m["loss"] for m in read_metrics(self.directory / "metrics.jsonl") if "loss" in m]
+        end = float(np.mean(losses[-max(1, len(losses) // 10) :] or [0.0]))
+        if end > math.log(size) + 1:  # a new model may lie a little above
+            at, best = self.training.best or (0, math.inf)
+            raise ValueError(
+                f"training diverged: its loss was {end:,.3f} at the end{guessing(end, size)}. "
+                f"{self.directory} keeps the model of iteration {at}, with a validation loss of "
+                f"{best:,.3f}{guessing(best, size)}. {self.training.remedy()}"
+            )
 
 
 def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any, Tokenizer]:
     """The model and tokenizer of a run or another folder; ValueError if there is none."""
     directory = Path(directory)
-    if not (directory / "config.json").is_file():
-        raise ValueError(
-            f"no model in {directory}: give the --out-dir of `tinygpt.py train`, or a GPT-2 folder"
-        )
+    stopped = _has(directory, _STATE) and not _has(directory, "model.safetensors")
+    if stopped or not _has(directory, "config.json"):
+        raise ValueError(f"no model in {directory}: {_what_is_there(directory, 'config.json')}")
     model = architecture.open(directory)
     tokenizer = _tokenizer_of(directory, asdict(model.config))
     if tokenizer.kind != "bpe" and tokenizer.vocab_size != model.config.vocab_size:
@@ -228,6 +248,80 @@ def _tokenizer_of(directory, config):
     return tokenizer
 
 
+def _has(directory, name):
+    return (directory / name).exists()
+
+
+def _what_is_there(directory, missing):
+    """Why a directory does not have what was looked for, a file `missing`, and what to do."""
+    train = f"python tinygpt.py train --out-dir {shlex.quote(str(directory))}"
+    if not directory.exists():
+        return "there is no such folder; give the --out-dir of `tinygpt.py train`"
+    if not directory.is_dir():
+        return "it is a file; give the folder of a run or of a model"
+    if _has(directory, _STATE):
+        _, header, settings = _read_state(directory)
+        if missing != "config.json":
+            return f"{missing} was taken away from this run"
+        if json.loads(header["done"])["evaluations"]:
+            return f"it was taken away from this run; for a new one: {train} --resume --max-iters N"
+        first = min(settings["training"][name] for name in ("eval_interval", "max_iters"))
+        return (
+            f"this run has not come to its first evaluation, after iteration {first}, which saves "
+            f"one; if it was stopped, go on with: {train} --resume"
+        )
+    if _has(directory, "settings.json") or _has(directory, "tokens"):
+        return f"a training began there and has saved nothing yet; if it was stopped: {train} FILE"
+    other = ", or a GPT-2 folder" if missing == "config.json" else ""
+    return f"it has no {missing}; give the --out-dir of `tinygpt.py train`{other}"
+
+
+def compare_runs(directories: Sequence[str], path: Path) -> str:
+    """Draw the losses of runs into one PNG; returns a summary. ValueError if a run has none.
+
+    Runs with different tokens are drawn in bits per byte, as their losses per token say little.
+    """
+    for name in directories:
+        if not (Path(name) / "metrics.jsonl").exists():
+            reason = _what_is_there(Path(name), "metrics.jsonl")
+            raise ValueError(f"no losses in {name}: {reason}")
+    runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
+    if empty := [name for name, metrics in runs.items() if not metrics]:
+        raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
+    unit, note = "nats per token", ""
+    try:
+        if sizes := _bytes_per_token(list(runs)):
+            unit, factors = "bits per byte", (1 / math.log(2) / size for size in sizes)
+            runs = {name: _times(metrics, next(factors)) for name, metrics in runs.items()}
+            note = "\nTheir tokens differ, so the picture has bits per byte, and not nats per token"
+    except ValueError as error:
+        note = f"\nNats per token, which cannot be compared if the tokens differ: {error}"
+    fonts = plot_losses(path, runs, unit)
+    note += f"\n{fonts}" if fonts else ""
+    return f"Losses of {', '.join(map(plain, runs))}: {path}{note}"
+
+
+def _bytes_per_token(names):
+    """How many bytes of text a token of each run has; nothing if their tokens are the same."""
+    each = [read_json(Path(n) / "settings.json", "text tokens_dir") for n in names]
+    if all(settings["text"] == each[0]["text"] for settings in each):
+        return []
+    opened = []
+    for name, settings in zip(names, each, strict=True):
+        where = _tokens_at(Path(name), settings["tokens_dir"], settings["text"])
+        opened.append(open_tokens(where, settings["text"]))
+    if len({tokenizer.to_json() for tokenizer, _ in opened}) == 1:
+        return []
+    parts = [(tokenizer, split_tokens(tokens)[1][:500_000]) for tokenizer, tokens in opened]
+    return [len(tokenizer.decode(ids.tolist()).encode()) / len(ids) for tokenizer, ids in parts]
+
+
+def _times(metrics, factor):
+    """Metrics with their losses in another unit."""
+    losses = ("loss", "validation_loss")
+    return [{k: v * factor if k in losses else v for k, v in m.items()} for m in metrics]
+
+
 # ---------------------------------------------------------------- opening a run
 
 
@@ -235,9 +329,10 @@ def _tokenizer_of(directory, config):
 def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Iterator[Run]:
     """A new run, or with `resume` the one in the directory, which is locked until the `with` ends.
 
-    Raises ValueError if the request cannot be met, before anything is written where possible.
+    Raises ValueError if the request cannot be met. A run that fails before its first iteration
+    leaves nothing.
     """
-    directory, state = request.directory, request.directory / "state.safetensors"
+    directory, state = request.directory, request.directory / _STATE
     files = text_files(request.files) if request.files else []
     if request.resume and state.exists():
         with locked(directory):
@@ -268,10 +363,36 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
         text["lines"] = True  # not in runs from before line ends were tokens
     if base[1]:
         text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
-    with locked(directory):
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
+    with locked(directory), _nothing_left(directory, new):
         run = _new_run(request, architecture, team, files, text, config, *base)
         _lead(run.training, team)
         yield run
+
+
+@contextlib.contextmanager
+def _nothing_left(directory, folders):
+    """Remove what a run has made, with the new `folders`, if it fails before its first iteration.
+
+    A run that was stopped by Ctrl-C is kept if its state was saved: it can go on.
+    """
+    names = ("tokens", "settings.json", "metrics.jsonl", _STATE)
+    new = [directory / name for name in names if not _has(directory, name)]
+    try:
+        yield
+    except BaseException as error:
+        metrics = directory / "metrics.jsonl"
+        begun = metrics.exists() and metrics.stat().st_size > 0
+        if begun or (_has(directory, _STATE) and isinstance(error, KeyboardInterrupt)):
+            raise
+        for path in new:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with contextlib.suppress(OSError):  # a folder may have got other files meanwhile
+            (directory / ".lock").unlink()
+            for folder in folders:
+                folder.rmdir()
+        raise
 
 
 def _base_model(request, architecture):
@@ -325,10 +446,7 @@ def _new_run(request, architecture, team, files, text, config, base, tokenizer):
 def _resumed_run(request, architecture, files):
     """The Run in a directory, as it was when it was last saved."""
     directory = request.directory
-    arrays, header = load_arrays(directory / "state.safetensors", sealed=True)
-    if "settings" not in header or "done" not in header:
-        raise ValueError(f"{directory / 'state.safetensors'} is not the state of a run")
-    settings = json.loads(header["settings"])
+    arrays, header, settings = _read_state(directory)
     _check_unchanged(request, settings)
     _warn_if_changed(directory / "settings.json", settings)
     changed = {k: v for k, v in request.training.items() if k in _CHANGEABLE}
@@ -349,6 +467,14 @@ def _resumed_run(request, architecture, files):
     if settings["training"] != before:
         run.save()
     return run
+
+
+def _read_state(directory):
+    """The arrays, the header and the settings of a run's state."""
+    arrays, header = load_arrays(directory / _STATE, sealed=True)
+    if "settings" not in header or "done" not in header:
+        raise ValueError(f"{directory / _STATE} is not the state of a run")
+    return arrays, header, json.loads(header["settings"])
 
 
 def _check_unchanged(request, settings):

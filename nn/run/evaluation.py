@@ -15,7 +15,7 @@ from .monitor import Progress
 from .tokenizers import Tokenizer
 from .tokens import read_pieces, text_files
 
-__all__ = ["describe_loss", "evaluate_text", "mean_loss"]
+__all__ = ["describe_loss", "evaluate_text", "guessing", "mean_loss"]
 
 
 def evaluate_text(
@@ -39,7 +39,7 @@ def evaluate_text(
     if len(tokens) < 2:
         count = {0: "no token", 1: "one token only"}[len(tokens)]
         raise ValueError(f"{path} has {count} for this model: two are needed to predict one")
-    with Progress(len(tokens) - 1, job="evaluating", unit="token") as progress:
+    with Progress(len(tokens) - 1, job="evaluating", unit=" tokens") as progress:
         loss = mean_loss(model, tokens, stride, window, advance=progress.update)
     if not math.isfinite(loss):
         raise ValueError(
@@ -50,6 +50,7 @@ def evaluate_text(
     unknown = 0 if tokenizer.unk is None else int((tokens == tokenizer.unk).sum())
     scored = len(tokens) - 1
     text = f"{path}: loss {describe_loss(loss, scored, 0 if unknown else size, window, stride)}"
+    text += guessing(loss, tokenizer.vocab_size)
     if unknown:
         unit = "words" if tokenizer.kind == "word" else "tokens"
         text += (
@@ -65,10 +66,19 @@ def describe_loss(loss: float, scored: int, size: int, window: int, stride: int)
     `size` is that of the text in bytes, 0 if its tokens do not tell all of it.
     """
     bits = f", {loss * scored / math.log(2) / size:.3f} bits per byte" if size > 0 else ""
+    perplexity = f"{math.exp(loss):.3f}" if loss < 14 else f"e^{loss:.1f}"
     return (
-        f"{loss:.4f} nats per token, perplexity {math.exp(min(loss, 700)):.3f}{bits} "
+        f"{loss:.4f} nats per token, perplexity {perplexity}{bits} "
         f"({scored:,} tokens scored, window {window}, stride {stride})"
     )
+
+
+def guessing(loss: float, vocab_size: int) -> str:
+    """Words for a loss that is not below that of guessing, which is log(vocab_size); else none."""
+    chance = math.log(vocab_size)
+    if loss < chance:
+        return ""
+    return f", no better than guessing among {vocab_size:,} tokens ({chance:.3f})"
 
 
 @no_grad()

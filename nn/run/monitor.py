@@ -8,7 +8,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +19,65 @@ import numpy as np
 from ..files import write_atomically
 
 __all__ = [
-    "Metrics", "Progress", "byte_progress", "compare_runs", "duration", "plot_losses",
+    "Metrics", "Progress", "byte_progress", "duration", "fonts_for", "plain", "plot_losses",
     "read_metrics",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- on the screen
 
 _QUIET = 10.0  # seconds between two lines where there is no terminal
+_BAR = 8  # columns of a bar at least
 
 
 class Progress:
     """How far a job is and how long it will take: a bar in a terminal, plain lines elsewhere."""
 
-    def __init__(self, total: int, done: int = 0, job: str = "training", unit: str = "it"):
+    def __init__(self, total: int, done: int = 0, job: str = "training", unit: str = ""):
+        """`unit`: what is counted, if its number in a second is to be shown."""
         from tqdm import tqdm
 
         self._format = tqdm.format_interval
         self._bar = tqdm(
-            total=total, initial=done, desc=job, unit=unit, unit_scale=unit == "B",
-            ncols=shutil.get_terminal_size().columns, disable=not sys.stderr.isatty(),
+            total=total, initial=done, desc=job, unit=unit, unit_scale=bool(unit),
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left"
+            + (", {rate_fmt}" if unit else "{postfix}"),
+            ncols=_columns(), disable=not sys.stderr.isatty(),
         )  # fmt: skip
         self._size = tqdm.format_sizeof if unit == "B" else "{:,}".format
         self._job, self._total, self._first, self._done = job, total, done, done
         self._started = self._line_at = time.monotonic()
 
     def update(self, n: int = 1, /, **figures: str) -> None:
-        """Count n more, and show figures such as loss="1.234"."""
+        """Count n more, and show figures such as loss="1.234", the most important one first."""
         self._done += n
         if not self._bar.disable:
-            self._bar.set_postfix(figures, refresh=False)
+            self._bar.ncols = _columns()  # the window may have got another size
+            self._bar.set_postfix_str(self._that_fit(figures), refresh=False)
             self._bar.update(n)
             return
         now = time.monotonic()
         if now - self._line_at >= _QUIET or (self._done >= self._total and now > self._started + 1):
             self._line_at = now
-            left = (now - self._started) * (self._total - self._done)
-            left = self._format(left / max(1, self._done - self._first))
-            shown = ", ".join([*(f"{k} {v}" for k, v in figures.items()), f"{left} left"])
+            shown = [*(f"{k} {v}" for k, v in figures.items()), f"{self._remaining()} left"]
             part = 100 * self._done // max(1, self._total)
             counted = f"{self._size(self._done)} of {self._size(self._total)}"
-            print(f"{self._job}: {part} % ({counted}), {shown}", file=sys.stderr, flush=True)
+            shown = [f"{self._job}: {part} % ({counted})", *shown]
+            print(", ".join(shown), file=sys.stderr, flush=True)
+
+    def _that_fit(self, figures):
+        """The first figures, as many as leave the bar _BAR columns."""
+        words = [value if name == "speed" else f"{name} {value}" for name, value in figures.items()]
+        count = f": 100%|| {self._done}/{self._total}, "
+        room = self._bar.ncols - len(f"{self._job}{count}{self._remaining()} left") - _BAR
+        while words and len(", ".join(["", *words])) > room:
+            words.pop()
+        return ", ".join(words)
+
+    def _remaining(self):
+        """The time left, if it goes on as it went."""
+        spent = time.monotonic() - self._started
+        left = spent * (self._total - self._done) / max(1, self._done - self._first)
+        return self._format(left)
 
     def write(self, text: str) -> None:
         """Print a text above the bar."""
@@ -68,6 +89,14 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
+
+
+def _columns():
+    """The width of the terminal that the bar is in, which need not be that of the output."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if "COLUMNS" not in os.environ:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return shutil.get_terminal_size().columns
 
 
 @contextlib.contextmanager
@@ -146,21 +175,99 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- as a picture
 
 
-def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -> None:
+def plain(text: str) -> str:
+    """A text for one line of a picture: line ends and what cannot be printed as \\n and such."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+@contextlib.contextmanager
+def fonts_for(texts: Iterable[str]) -> Iterator[str]:
+    """Within this, Matplotlib draws the texts as they are, in fonts that have their letters.
+
+    Gives a line that says which letters no font here has, and what to install; empty if none.
+    """
+    import matplotlib
+
+    names, missing = _find_fonts(set("".join(texts)))
+    settings: Any = {"font.family": names, "text.parse_math": False}  # "$" begins no formula
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        for message in ("Glyph .* missing", "Matplotlib currently does not support"):
+            warnings.filterwarnings("ignore", message)  # the line says it
+        yield _font_to_install(missing) if missing else ""
+
+
+def _find_fonts(letters):
+    """The names of fonts, the default one first, that have the letters; and those none has."""
+    from matplotlib import font_manager, ft2font
+
+    manager, names, tried = font_manager.fontManager, ["DejaVu Sans"], set()
+    for again in (False, True):
+        if again and letters:  # Matplotlib's list of fonts may be older than some of them
+            for path in set(font_manager.findSystemFonts()) - {f.fname for f in manager.ttflist}:
+                with contextlib.suppress(Exception):  # one in a format that it cannot read
+                    manager.addfont(path)
+        upright = [font for font in manager.ttflist if font.style == "normal"]
+        thick = lambda font: font.weight not in (400, "normal", "regular")  # noqa: E731
+        for font in sorted(upright, key=lambda font: (font.name not in names, thick(font))):
+            if not letters or font.name in tried or font.name.startswith("Last Resort"):
+                continue  # the last resort has a box for each letter
+            tried.add(font.name)
+            with contextlib.suppress(OSError, RuntimeError):  # a file that is gone or damaged
+                has = {chr(code) for code in ft2font.FT2Font(font.fname).get_charmap()}
+                if letters & has and font.name not in names:
+                    names.append(font.name)
+                letters = letters - has
+    return names, letters
+
+
+def _font_to_install(missing):
+    """A line about letters that no font has, which names a font for each kind of them."""
+    fonts = set()
+    for letter in missing:
+        name = unicodedata.name(letter, "")
+        if name.startswith(("CJK", "HANGUL", "HIRAGANA", "KATAKANA", "FULLWIDTH", "IDEOGRAPHIC")):
+            fonts.add(("Noto Sans CJK", "fonts-noto-cjk"))
+        elif unicodedata.category(letter) == "So":
+            fonts.add(("Symbola", "fonts-symbola"))
+        else:
+            fonts.add(("Noto Sans of this script", "fonts-noto-core"))
+    shown = " ".join(sorted(missing)[:10]) + (" ..." if len(missing) > 10 else "")
+    names, packages = zip(*sorted(fonts), strict=True)
+    return (
+        f"No font here has the letters {shown} (boxes in the picture): install "
+        f"{' and '.join(names)}, on Debian or Ubuntu by: apt install {' '.join(packages)}"
+    )
+
+
+def plot_losses(
+    path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]], unit: str = "nats per token"
+) -> str:
     """Draw the losses of one run, or of several to compare, {name: metrics}, as a PNG.
 
     For one run: the loss of each batch, its running mean, and the validation loss. For several: the
-    running mean, as a thin line, and the validation loss of each.
+    running mean, as a thin line, and the validation loss of each. Returns what fonts_for gives.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    last, low, high = 1, [], []
+    with fonts_for(map(_short, runs) if len(runs) > 1 else []) as note:
+        figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+        _draw_losses(figure.subplots(), runs, unit)
+        write_atomically(path, FigureCanvasAgg(figure).print_png)
+    return note
+
+
+def _short(name):
+    """The name of a run for a legend: of a long one the end; not hidden as names with _ are."""
+    name = plain(name)
+    name = name if len(name) <= 60 else f"\u2026{name[-59:]}"
+    return f" {name}" if name.startswith("_") else name
+
+
+def _draw_losses(axes, runs, unit):
+    last, low, high, largest = 1, [], [], 0
     for number, (name, metrics) in enumerate(runs.items()):
-        name = name.replace("$", r"\$")  # or it would begin a formula
-        name = f" {name}" if name.startswith("_") else name  # or the legend hides it
+        name = _short(name)
         x, y = _series(metrics, "loss")
         middle, mean, width = _running_mean(x, y)
         if len(runs) == 1:
@@ -177,23 +284,18 @@ def plot_losses(path: Path, runs: Mapping[str, Iterable[Mapping[str, float]]]) -
         last = max([last, *x, *at])
         low += [*mean, *validation]
         high += [*y[:1], *mean[:1]]
+        largest = max([largest, *filter(np.isfinite, [*mean, *validation])])
     title = "Loss" if len(runs) == 1 else "Validation loss (dots) and training loss (lines)"
-    axes.set(title=title, xlabel="iteration", ylabel="cross entropy (nats per token)")
+    axes.set(title=title, xlabel="iteration", ylabel=f"cross entropy ({unit})")
     axes.set_xlim(0, last)
-    axes.set_ylim(0 if not low or min(low) < 0.5 * max(high, default=0) else None)
+    if largest > 100:  # of a run that diverged; on this scale those of others are seen, too
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:,g}")
+    else:
+        axes.set_ylim(0 if not low or min(low) < 0.5 * max(high, default=0) else None)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    write_atomically(path, FigureCanvasAgg(figure).print_png)
-
-
-def compare_runs(directories: Sequence[str], path: Path) -> str:
-    """Draw the losses of runs into one PNG; returns a summary. ValueError if a run has none."""
-    runs = {name: read_metrics(Path(name) / "metrics.jsonl") for name in directories}
-    if empty := [name for name, metrics in runs.items() if not metrics]:
-        raise ValueError(f"nothing to draw: no iteration of {', '.join(empty)} is done yet")
-    plot_losses(path, runs)
-    return f"Losses of {', '.join(runs)}: {path}"
 
 
 def _series(metrics, name):

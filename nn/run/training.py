@@ -27,31 +27,44 @@ __all__ = ["TrainConfig", "Training"]
 class TrainConfig:
     """How to train. The defaults are nanoGPT's for a CPU, except that Muon moves the matrices."""
 
-    batch_size: int = option(12, "sequences in a batch")
-    micro_batch_size: int = option(0, "sequences computed at a time (default: about 1000 tokens)")
-    activation_checkpointing: bool = option(
-        False, "less memory for more time: backward computes the blocks again"
+    batch_size: int = option(12, "sequences in each iteration; more: steadier, and slower")
+    micro_batch_size: int = option(
+        0, "sequences computed at a time; fewer: less memory (default: those of about 1000 tokens)"
     )
-    max_iters: int = option(2000, "iterations")
+    activation_checkpointing: bool = option(
+        False, "less memory, a third more time: backward computes the blocks again (default: no)"
+    )
+    max_iters: int = option(2000, "iterations, each with one batch")
     optimizer: Literal["muon", "adamw"] = option(
         "muon", "muon for the matrices of the blocks and adamw for the rest, or adamw for all"
     )
-    muon_lr: float = option(0.02, "learning rate of muon; it rises and falls like that of adamw")
+    muon_lr: float = option(
+        0.02, "highest learning rate of muon; lower it if the loss jumps up"
+    )
     learning_rate: float = option(
-        None, "learning rate of adamw (default 0.004 beside muon, 0.001 alone)"
+        None, "highest learning rate of adamw; lower it if the loss jumps up (default 0.004 beside "
+        "muon, 0.001 alone)"
     )
     min_lr: float = option(
-        None, "learning rate at the end of the schedule (default learning_rate / 10)"
+        None, "learning rate of adamw in the last iteration (default learning_rate / 10)"
     )
-    schedule: Literal["cosine", "constant"] = option("cosine", "learning rates after warm-up")
-    warmup_iters: int = option(100, "iterations in which the learning rates rise")
-    beta2: float = option(0.99, "how long adamw remembers squared gradients")
-    weight_decay: float = option(0.1, "weight decay of matrices and tables")
-    grad_clip: float = option(1.0, "largest norm of the gradient; 0: no limit")
+    schedule: Literal["cosine", "constant"] = option(
+        "cosine", "learning rates after warm-up: fall along a cosine, or stay as they are"
+    )
+    warmup_iters: int = option(
+        100, "first iterations, in which the learning rates rise; more if the loss jumps up there"
+    )
+    beta2: float = option(
+        0.99, "part of its mean of squared gradients that adamw keeps in an iteration"
+    )
+    weight_decay: float = option(
+        0.1, "how strongly matrices and tables are pulled to 0, times the learning rate"
+    )
+    grad_clip: float = option(1.0, "a gradient with a larger norm is scaled down; 0: none is")
     eval_interval: int = option(250, "iterations between two evaluations")
-    eval_iters: int = option(20, "batches in each evaluation")
-    patience: int = option(0, "stop after N evaluations without a better one; 0: never")
-    save_seconds: float = option(60.0, "seconds between two saved states")
+    eval_iters: int = option(20, "random batches in each evaluation; more: more exact, slower")
+    patience: int = option(0, "stop after N evaluations without a better loss; 0: never")
+    save_seconds: float = option(60.0, "seconds between two saved states: what a crash may lose")
     seed: int = option(1337, "the same seed gives the same weights and batches")
 
     def __post_init__(self):
@@ -184,14 +197,20 @@ class Training:
 
     def check(self, loss: float, norm: float = 0.0) -> None:
         """Raises ValueError if a loss, or the norm of its gradient, is nan or infinite."""
-        c = self.config
         if not math.isfinite(loss + norm):
             raise ValueError(
                 f"training diverged at iteration {self.iteration}: the loss is {loss}, the norm of "
-                f"its gradient {norm}; what was saved before is untouched. Try a lower "
-                f"--learning-rate than {c.learning_rate:g} or --muon-lr than {c.muon_lr:g}, more "
-                f"--warmup-iters than {c.warmup_iters}, or --grad-clip 1"
+                f"its gradient {norm}; what was saved before is untouched. {self.remedy()}"
             )
+
+    def remedy(self) -> str:
+        """What to try after a training that diverged, in words."""
+        c = self.config
+        muon = f" or --muon-lr than {c.muon_lr:g}" if c.optimizer == "muon" else ""
+        return (
+            f"Try a lower --learning-rate than {c.learning_rate:g}{muon}, more --warmup-iters than "
+            f"{c.warmup_iters}, or --grad-clip 1"
+        )
 
     def check_weights(self) -> None:
         """Raises ValueError if the weights are not the same bits in all processes."""

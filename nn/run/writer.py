@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ..sampling import Sampling, stream
 from .command import one_line_errors
 from .tokenizers import Tokenizer, readable, stream_text
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "unescaped"]
 
 
 @dataclass
@@ -72,15 +73,32 @@ class Writer:
             print()
 
     def ask(self) -> None:
-        """Read prompts from the terminal until an empty line; goes on after an error."""
-        print("Type a prompt; an empty line ends it.", file=sys.stderr)
+        """Read prompts from the terminal until an empty line; goes on after an error or Ctrl-C."""
+        with contextlib.suppress(ImportError):  # there is none on Windows
+            import readline  # noqa: F401  # with it input() edits lines, and remembers them
+        print("Type a prompt; \\n in it is a line break. Ctrl-C ends an answer. An empty line, or "
+              "Ctrl-C at the prompt, ends the program.", file=sys.stderr)  # fmt: skip
         if hasattr(sys.stdin, "reconfigure"):  # bytes that are not UTF-8 end one prompt only
             sys.stdin.reconfigure(errors="surrogateescape")
         while prompt := _read_line():
             with one_line_errors():
-                self.write(prompt)
+                try:
+                    self.write(unescaped(prompt))
+                except KeyboardInterrupt:
+                    print()
 
 
 def _read_line():
-    with contextlib.suppress(EOFError):
+    try:
         return input("> ")
+    except (EOFError, KeyboardInterrupt):
+        print()
+        return ""
+
+
+def unescaped(text: str) -> str:
+    r"""A text typed in one line, with \n, \t, \xe9, \u00e9 and \\ as what they stand for."""
+    return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
+
+
+_ESCAPE = re.compile(r"\\([nrt\\]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4})")

@@ -654,7 +654,7 @@ def summary(results, complete):
         count = [sum(m.file.endswith(file) if file else True for m in ms)
                  for ms in (results, alive, known)]  # fmt: skip
         dead, left = count[0] - count[1], count[1] - count[2]
-        score = 100 * dead / max(dead + left, 1)
+        score = 1000 * dead // max(dead + left, 1) / 10  # 100.0 only if none survives
         row = f"{count[0]:>9}{dead:>9}{count[2]:>12}{left:>11}{score:>8.1f}%"
         if count[0]:
             print(f"{file or 'all':24}{row}")
