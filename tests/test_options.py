@@ -107,8 +107,8 @@ def test_an_option_may_be_left_out():
 
 @pytest.mark.parametrize("value", [-1e-9, math.nan, math.inf, np.float32("nan"), -math.inf])
 def test_numbers_out_of_range(value):
-    for make, name in ((GPT, "eps"), (TrainConfig, "learning_rate")):
-        with pytest.raises(ValueError, match=f"^{name} must be at least 0 and finite, got "):
+    for make, name, limit in ((GPT, "eps", "below 1"), (TrainConfig, "learning_rate", "finite")):
+        with pytest.raises(ValueError, match=f"^{name} must be at least 0 and {limit}, got "):
             make(**{name: value})
 
 

@@ -584,7 +584,7 @@ def test_the_loss_of_a_spoilt_model_is_named(copy, text, capsys):
     model, tokenizer = tinygpt.load(copy)
     model.token_embedding.weight.data = np.full((22, 8), np.nan, np.float32)
     tinygpt.save(copy, model, tokenizer)
-    assert "the loss of the model is nan: its training" in refused(capsys, "evaluate", copy, text)
+    assert "the loss is nan: the training of the model" in refused(capsys, "evaluate", copy, text)
 
 
 def test_the_last_loss_of_a_run_is_that_of_evaluate(copy, tmp_path, capsys):
@@ -954,7 +954,7 @@ def test_evaluation_refuses(whole, capsys, flags, message):
 def test_evaluation_of_other_texts(whole, tmp_path, capsys):
     path = tmp_path / "a.txt"
     assert "there is no such file" in refused(capsys, "evaluate", whole[1], path)
-    for content, message in [("", "0 tokens"), ("T", "1 tokens"), ("Zz", "never seen: 'Z' 'z'")]:
+    for content, message in [("", "no token"), ("T", "one token only"), ("Zz", "never seen: 'Z' 'z'")]:
         path.write_text(content)
         assert message in refused(capsys, "evaluate", whole[1], path)
 
