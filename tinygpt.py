@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+import autograd
 import nn
 import nn.sampling
 from autograd import Tensor, no_grad
@@ -35,14 +36,14 @@ from nn.config import option, require
 from nn.files import save_model
 from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
-from nn.run.command import command_line, exit_codes, given, interrupts, select
+from nn.run.command import command_line, exit_codes, given, interrupts, output_is_optional, select
 from nn.run.contract import Architecture
 from nn.run.directory import Run, RunRequest, follow, load_folder, open_run
 from nn.run.evaluation import evaluate_text, mean_loss
 from nn.run.explain import explain
 from nn.run.monitor import Progress, compare_runs, duration, plot_losses
 from nn.run.plan import expected_seconds
-from nn.run.team import Team, launch, without_procs, world
+from nn.run.team import Team, launch, started_from, without_procs, world
 from nn.run.tokenizers import END, PAD, START, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from nn.run.tokens import random_batch
 from nn.run.training import TrainConfig, Training
@@ -54,6 +55,7 @@ __all__ = [
     "BPETokenizer", "CharTokenizer", "GPTConfig", "Sampling", "TinyGPT", "TrainConfig", "Training",
     "WordTokenizer", "generate", "load", "main", "mean_loss", "random_batch", "save", "train",
 ]  # fmt: skip
+__version__ = autograd.__version__
 
 # ---------------------------------------------------------------- the model
 
@@ -424,8 +426,6 @@ def run_generate(args: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (None: sys.argv). An error is told in one line, with exit code 2."""
-    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
-        sys.stdout.reconfigure(errors="replace")
     with exit_codes():
         team = world()
     with team, exit_codes():
@@ -434,8 +434,9 @@ def main(arguments: list[str] | None = None) -> None:
             return
         args = parser().parse_args(arguments)
         if args.command == "train":
-            launch(args.procs, [__file__, *without_procs(arguments)])
-            run_train(args, team)
+            launch(args.procs, [started_from(__file__), *without_procs(arguments)])
+            with output_is_optional():
+                run_train(args, team)
         elif args.command is None:
             run_example(args.seed or 0)
         else:

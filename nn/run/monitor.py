@@ -35,7 +35,8 @@ class Progress:
         self._format = tqdm.format_interval
         self._bar = tqdm(
             total=total, initial=done, desc=job, unit=unit, unit_scale=unit == "B",
-            ncols=shutil.get_terminal_size().columns, disable=not sys.stderr.isatty(),
+            ncols=shutil.get_terminal_size().columns,
+            disable=not (sys.stderr and sys.stderr.isatty()),
         )  # fmt: skip
         self._size = tqdm.format_sizeof if unit == "B" else "{:,}".format
         self._job, self._total, self._first, self._done = job, total, done, done
