@@ -14,7 +14,7 @@ import autograd
 import nn.run.team
 import tinygpt
 
-TRAIN = "--max-iters 3 --eval-interval 2 --eval-iters 1 --n-layer 1 --n-embd 8 --block-size 8".split()
+TRAIN = "--max-iters 3 --eval-interval 2 --eval-iters 1 --n-layer 1 --n-embd 8".split()
 
 # ---------------------------------------------------------------- sdist, wheel, console command
 
@@ -31,8 +31,8 @@ def build(kind, tree, out):
 def sdist(tmp_path_factory):
     """The unpacked sdist of a copy of this tree."""
     tmp = tmp_path_factory.mktemp("sdist")
-    unwanted = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "__pycache__", ".*cache")
-    tree = shutil.copytree(ROOT, tmp / "tree", ignore=unwanted)
+    unwanted = ".git .venv build dist *.egg-info __pycache__ .*cache .hypothesis".split()
+    tree = shutil.copytree(ROOT, tmp / "tree", ignore=shutil.ignore_patterns(*unwanted))
     with tarfile.open(build("sdist", tree, tmp)) as file:
         file.extractall(tmp, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return tmp / f"tinygpt_numpy-{autograd.__version__}"
@@ -121,6 +121,11 @@ COMMANDS = {
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
 
+def full_disk():
+    """A file that nothing can be written to, open for writing."""
+    return open("/dev/full", "w")
+
+
 def broken_pipe():
     """A pipe that nobody reads, open for writing."""
     reader, writer = os.pipe()
@@ -165,7 +170,7 @@ needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /
 @needs_full
 @each_command
 def test_output_that_cannot_be_written_ends_all_but_a_training(command, start, monkeypatch, capsys):
-    with open("/dev/full", "w") as full:
+    with full_disk() as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert start(command) == (0 if command == "train" else 2)
     errors = [line for line in capsys.readouterr().err.splitlines() if "tinygpt.py" in line]
@@ -185,7 +190,7 @@ def test_output_that_nobody_reads_ends_all_but_a_training_quietly(
 
 
 @pytest.mark.parametrize("open_stream", [
-    broken_pipe, pytest.param(lambda: open("/dev/full", "w"), marks=needs_full),
+    broken_pipe, pytest.param(full_disk, marks=needs_full),
 ], ids=["broken pipe", "full"])  # fmt: skip
 def test_errors_that_cannot_be_told_change_no_exit_code(open_stream, start, monkeypatch):
     with open_stream() as stream:
