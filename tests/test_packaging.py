@@ -121,16 +121,16 @@ COMMANDS = {
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
 
-def full_disk():
+def full_disk(buffering=-1):
     """A file that nothing can be written to, open for writing."""
-    return open("/dev/full", "w")
+    return open("/dev/full", "w", buffering)
 
 
-def broken_pipe():
+def broken_pipe(buffering=-1):
     """A pipe that nobody reads, open for writing."""
     reader, writer = os.pipe()
     os.close(reader)
-    return open(writer, "w")
+    return open(writer, "w", buffering)
 
 
 @pytest.fixture
@@ -193,10 +193,10 @@ def test_output_that_nobody_reads_ends_all_but_a_training_quietly(
     broken_pipe, pytest.param(full_disk, marks=needs_full),
 ], ids=["broken pipe", "full"])  # fmt: skip
 def test_errors_that_cannot_be_told_change_no_exit_code(open_stream, start, monkeypatch):
-    with open_stream() as stream:
+    with open_stream(buffering=1) as stream:  # lines, as Python opens standard error
         monkeypatch.setattr(sys, "stderr", stream)
         assert start("train") == 0
-    with open_stream() as stream:
+    with open_stream(buffering=1) as stream:
         monkeypatch.setattr(sys, "stderr", stream)
         with pytest.raises(SystemExit) as stop:
             main("generate", "nosuch")
