@@ -13,11 +13,11 @@ import pytest
 import autograd
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_ci_runs_the_readmes_test_command():
-    assert "grep -m1 'pytest$' README.md" in (ROOT / ".ci" / "run").read_text()
+    assert "grep -m1 'pytest$' README.md" in (ROOT / ".ci" / "run").read_text("utf-8")
     (command,) = [line for line in README.splitlines() if line.endswith("pytest")]
     assert command.startswith("python3 -m venv .venv && .venv/bin/pip install")
 
@@ -44,7 +44,7 @@ def imports(module):
     """(module, name or None) of every import in a module, with relative ones made absolute."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
