@@ -245,7 +245,7 @@ def test_one_blas_thread_each_unless_told_otherwise(monkeypatch):
     launch(2, ["tinygpt.py", "train"])
     mpiexec, command, environment = started
     assert command == [mpiexec, "-n", "2", sys.executable, "tinygpt.py", "train"]
-    assert [environment[name] for name in nn.threads.BLAS_VARIABLES] == ["1", "3", "1"]
+    assert [environment[name] for name in nn.threads.BLAS_VARIABLES] == ["1", "3", *"111"]
 
 
 def test_memory_is_that_of_all_processes_on_a_machine(monkeypatch):
