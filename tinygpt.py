@@ -31,18 +31,19 @@ import numpy as np
 import nn
 import nn.sampling
 from autograd import Tensor, no_grad
+from autograd import __version__ as __version__
 from nn.config import option, require
 from nn.files import save_model
 from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
-from nn.run.command import command_line, exit_codes, given, interrupts, select
+from nn.run.command import command_line, exit_codes, given, interrupts, output_is_optional, select
 from nn.run.contract import Architecture
 from nn.run.directory import Run, RunRequest, compare_runs, follow, load_folder, open_run
 from nn.run.evaluation import evaluate_text, mean_loss
 from nn.run.explain import explain
 from nn.run.monitor import Progress, duration, plot_losses
 from nn.run.plan import expected_seconds
-from nn.run.team import Team, launch, without_procs, world
+from nn.run.team import Team, launch, started_from, without_procs, world
 from nn.run.tokenizers import END, PAD, START, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from nn.run.tokens import random_batch
 from nn.run.training import TrainConfig, Training
@@ -428,8 +429,6 @@ def run_generate(args: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line (None: sys.argv). An error is told in one line, with exit code 2."""
-    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
-        sys.stdout.reconfigure(errors="replace")
     with exit_codes():
         team = world()
     with team, exit_codes():
@@ -438,8 +437,9 @@ def main(arguments: list[str] | None = None) -> None:
             return
         args = parser().parse_args(arguments)
         if args.command == "train":
-            launch(args.procs, [__file__, *without_procs(arguments)])
-            run_train(args, team)
+            launch(args.procs, [started_from(__file__), *without_procs(arguments)])
+            with output_is_optional():
+                run_train(args, team)
         elif args.command is None:
             run_example(args.seed or 0)
         else:

@@ -43,3 +43,4 @@ __all__ = [
     "softmax", "split", "sqrt", "squeeze", "stack", "std", "subtract", "swapaxes", "take",
     "take_along_axis", "tanh", "to_dot", "transpose", "var", "where",
 ]  # fmt: skip
+__version__ = "0.1.0"  # of the whole distribution: pyproject.toml reads it here

@@ -33,3 +33,4 @@ __all__ = [
     "Linear", "Module", "MultiHeadAttention", "Muon", "checkpoint_activations", "clip_grad_norm",
     "functional", "keep_freed_memory", "share_batch", "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip
+__version__ = autograd.__version__

@@ -39,10 +39,10 @@ def write_atomically(path: Path | str, write: Callable[[str], object]) -> None:
         os.close(handle)
         write(temporary)
         os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
-        _force(temporary)
+        _force(temporary, os.O_RDWR)  # Windows forces only what may be written
         os.replace(temporary, path)
         if os.name == "posix":  # elsewhere a folder cannot be opened
-            _force(path.parent)
+            _force(path.parent, os.O_RDONLY)
     except BaseException as error:
         if temporary:
             with contextlib.suppress(FileNotFoundError):
@@ -54,8 +54,8 @@ def write_atomically(path: Path | str, write: Callable[[str], object]) -> None:
         raise
 
 
-def _force(path):
-    handle = os.open(path, os.O_RDONLY)
+def _force(path, access):
+    handle = os.open(path, access)
     try:
         os.fsync(handle)
     finally:

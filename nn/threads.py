@@ -1,22 +1,33 @@
 """Threads that share the work of one process. They save time where arrays are large.
 
 There are as many as BLAS, the library of matrix products, was told to use (OPENBLAS_NUM_THREADS,
-...): they take the place of its own threads. Threads share one interpreter and one memory; several
-processes (run/team.py) share neither, and are often faster.
+...): they take the place of its own threads. TINYGPT_NUM_THREADS gives another number. Threads
+share one interpreter and one memory; several processes (run/team.py) share neither, and are often
+faster.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from autograd import in_this_mode
 
-__all__ = ["BLOCK", "for_each", "in_task", "in_threads", "thread_count", "threads_for"]
+__all__ = [
+    "BLAS_VARIABLES", "BLOCK", "for_each", "in_task", "in_threads", "thread_count", "threads_for",
+]  # fmt: skip
+
+# What OpenBLAS, MKL, Accelerate and BLIS are told their number of threads by.
+BLAS_VARIABLES = (
+    "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
+)  # fmt: skip
 
 BLOCK = 131_072  # entries worked on at a time, so that their arrays stay in the cache
 
@@ -37,8 +48,31 @@ def _controller() -> Any:
 
 @functools.cache
 def thread_count() -> int:
-    """How many threads the matrix products of NumPy used when this was first called."""
-    return max((library["num_threads"] for library in _controller().info()), default=1)
+    """TINYGPT_NUM_THREADS, or how many threads the matrix products of NumPy use.
+
+    Not every BLAS tells how many it uses. Where it does not, they are as many as one of
+    BLAS_VARIABLES says, or as this process may use cores. The first call decides.
+    """
+    if own := os.environ.get("TINYGPT_NUM_THREADS"):
+        if not own.isdecimal() or int(own) < 1:
+            raise ValueError(f"TINYGPT_NUM_THREADS must be a number from 1 on, got {own!r}")
+        return int(own)
+    if libraries := _controller().info():
+        return max(library["num_threads"] for library in libraries)
+    asked = [os.environ.get(name, "").partition(",")[0] for name in BLAS_VARIABLES]
+    return next((int(n) for n in asked if n.isdecimal() and int(n)), 0) or _cores()
+
+
+def _cores():
+    """How many cores this process may use: fewer than there are, in a container for example."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        cores = os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, int(quota) // int(period)))
+    return cores
 
 
 _THREAD_TOKENS = 256  # each thread gets at least so many tokens of a batch

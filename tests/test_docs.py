@@ -95,7 +95,7 @@ def test_command_lines_are_understood(name):
                 assert not stop.code, f"{name}: {script} {' '.join(arguments)}"
         else:
             for flag in [word for word in arguments if word.startswith("--")]:
-                assert f'"{flag}"' in (ROOT / script).read_text(), f"{script} has no {flag}"
+                assert f'"{flag}"' in (ROOT / script).read_text("utf-8"), f"{script} has no {flag}"
 
 
 def test_every_command_of_the_program_is_documented():
@@ -115,7 +115,7 @@ def flags():
 @each_document
 def test_flags_named_in_the_text_exist(name):
     scripts = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    others = set(re.findall(r'"(--[a-z-]+)"', "".join(path.read_text() for path in scripts)))
+    others = set(re.findall(r'"(--[a-z-]+)"', "".join(path.read_text("utf-8") for path in scripts)))
     spans = " ".join(re.findall(r"`([^`]+)`", prose(name)))
     assert set(re.findall(r"--[a-z][a-z0-9-]*", spans)) <= flags() | others
 

@@ -173,9 +173,9 @@ def tokenizer():
 
 def test_a_tokenizer_in_two_files(tmp_path, tokenizer):
     tokenizer._model.model.save(str(tmp_path))  # vocab.json and merges.txt
-    vocabulary = json.loads((tmp_path / "vocab.json").read_text())
+    vocabulary = json.loads((tmp_path / "vocab.json").read_text("utf-8"))
     vocabulary["<|endoftext|>"] = len(vocabulary)
-    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
     loaded = load_tokenizer(tmp_path)
     assert (
         loaded.encode(TEXT) == tokenizer.encode(TEXT) and loaded.decode(loaded.encode(TEXT)) == TEXT

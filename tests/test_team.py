@@ -25,7 +25,7 @@ TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 5 --micro-
 FLAGS = f"{TINY} --max-iters 9 --eval-interval 4 --eval-iters 2 --save-seconds 0".split()
 NAMES = (*nn.run.team._SIZES, *nn.run.team._RANKS)
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in NAMES}
-ENVIRONMENT |= dict.fromkeys(nn.run.team._THREADS, "1")
+ENVIRONMENT |= dict.fromkeys(nn.threads.BLAS_VARIABLES, "1")
 
 
 def python(*arguments, **environment):
@@ -237,7 +237,7 @@ def test_without_mpi4py_or_mpiexec(monkeypatch):
 
 
 def test_one_blas_thread_each_unless_told_otherwise(monkeypatch):
-    for name in (*NAMES, *nn.run.team._THREADS):
+    for name in (*NAMES, *nn.threads.BLAS_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     started = []
@@ -245,7 +245,7 @@ def test_one_blas_thread_each_unless_told_otherwise(monkeypatch):
     launch(2, ["tinygpt.py", "train"])
     mpiexec, command, environment = started
     assert command == [mpiexec, "-n", "2", sys.executable, "tinygpt.py", "train"]
-    assert [environment[name] for name in nn.run.team._THREADS] == ["1", "3", "1"]
+    assert [environment[name] for name in nn.threads.BLAS_VARIABLES] == ["1", "3", *"111"]
 
 
 def test_memory_is_that_of_all_processes_on_a_machine(monkeypatch):

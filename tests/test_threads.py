@@ -39,6 +39,49 @@ def test_an_error_is_raised_when_all_have_ended(wrong):
     assert ended == [1 - wrong]
 
 
+@pytest.fixture
+def unknown_blas(monkeypatch):
+    """NumPy with a BLAS that threadpoolctl does not know, on four cores."""
+    nothing = nn.threads._controller().select(user_api="none of this name")
+    monkeypatch.setattr(nn.threads, "_controller", lambda: nothing)
+    monkeypatch.setattr(nn.threads, "_cores", lambda: 4)
+    for name in (*nn.threads.BLAS_VARIABLES, "TINYGPT_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("variables, threads", [
+    ({}, 4), ({"OPENBLAS_NUM_THREADS": "1"}, 1), ({"OMP_NUM_THREADS": "3,2"}, 3),
+    ({"MKL_NUM_THREADS": "", "VECLIB_MAXIMUM_THREADS": "2"}, 2), ({"OMP_NUM_THREADS": "0"}, 4),
+    ({"OMP_NUM_THREADS": "1", "TINYGPT_NUM_THREADS": "5"}, 5),
+])  # fmt: skip
+def test_threads_beside_an_unknown_blas(unknown_blas, monkeypatch, variables, threads):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert thread_count.__wrapped__() == threads
+    assert in_threads([lambda: 1, lambda: 2]) == [1, 2]
+
+
+def test_the_number_of_threads_can_be_set(monkeypatch):
+    monkeypatch.setenv("TINYGPT_NUM_THREADS", "7")
+    assert thread_count.__wrapped__() == 7
+    for wrong in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("TINYGPT_NUM_THREADS", wrong)
+        with pytest.raises(ValueError, match=f"TINYGPT_NUM_THREADS must be .* got '{wrong}'"):
+            thread_count.__wrapped__()
+
+
+def test_cores_of_a_process_and_of_a_container(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 4}, raising=False)
+    read = {"text": "max 100000"}
+    monkeypatch.setattr(nn.threads.Path, "read_text", lambda path: read["text"])
+    assert nn.threads._cores() == 3
+    for read["text"], cores in (("200000 100000", 2), ("50000 100000", 1), ("900000 100000", 3)):
+        assert nn.threads._cores() == cores
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert nn.threads._cores() == 1
+
+
 def test_matrix_products_have_one_thread_meanwhile():
     controller = nn.threads._controller()
     threads = lambda: [library["num_threads"] for library in controller.info()]  # noqa: E731

@@ -659,7 +659,7 @@ def test_a_model_is_trained_further(trained, tmp_path, capsys):
     arguments = ["train", text, "--out-dir", tmp_path / "x", "--init-from", trained]
     error = refused(capsys, *arguments, "--n-layer", "9")
     assert "has n_layer 1 and cannot be trained further with 9" in error
-    text.write_text("Zürich " * 99)
+    text.write_text("Zürich " * 99, "utf-8")
     assert "never seen: 'Z'" in refused(capsys, *arguments)
 
 

@@ -954,7 +954,8 @@ def test_evaluation_refuses(whole, capsys, flags, message):
 def test_evaluation_of_other_texts(whole, tmp_path, capsys):
     path = tmp_path / "a.txt"
     assert "there is no such file" in refused(capsys, "evaluate", whole[1], path)
-    for content, message in [("", "no token"), ("T", "one token only"), ("Zz", "never seen: 'Z' 'z'")]:
+    told = {"": "no token", "T": "one token only", "Zz": "never seen: 'Z' 'z'"}
+    for content, message in told.items():
         path.write_text(content)
         assert message in refused(capsys, "evaluate", whole[1], path)
 

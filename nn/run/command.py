@@ -5,23 +5,35 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import platform
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
+
+import numpy as np
+
+import autograd
 
 from ..config import choices
 from ..sampling import Sampling
+from .team import started_from
 from .tokenizers import TOKENIZERS
 from .training import TrainConfig
 
 __all__ = [
-    "add_options", "command_line", "exit_codes", "given", "interrupts", "one_line_errors", "select",
+    "COMMAND", "add_options", "command_line", "exit_codes", "given", "interrupts",
+    "one_line_errors", "output_is_optional", "select",
 ]  # fmt: skip
 
-PROGRAM = "tinygpt.py"
+
+_START = started_from("tinygpt.py")
+PROGRAM = Path(_START).name
+COMMAND = f"python {shlex.quote(_START)}" if PROGRAM.endswith(".py") else PROGRAM
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,6 +98,8 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     seed = "the same seed gives the same result (default: 0 for the example, 1337 for train)"
     main.add_argument("--seed", type=int, metavar="N", help=seed)
+    versions = f"tinygpt-numpy {autograd.__version__}, Python {platform.python_version()}, NumPy "
+    main.add_argument("--version", action="version", version=versions + np.__version__)
     commands = main.add_subparsers(dest="command", metavar="COMMAND")
     usage = f"{PROGRAM} train [FILE ...] --out-dir RUN [--resume] [other flags]"
     train = commands.add_parser("train", help="train on a text, or go on with a run", usage=usage)
@@ -151,19 +165,79 @@ def _add_train(train, config, presets):
 # ---------------------------------------------------------------- how a command ends
 
 
+class _Output:
+    """Standard output or standard error, with a defined end when it cannot be written to.
+
+    What could not be written is lost, and so is all that follows. If the stream is `optional` the
+    program goes on; otherwise writing raises OSError.
+    """
+
+    def __init__(self, stream, optional):
+        self._stream, self.optional = stream, optional
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        return self._attempt(self._stream.write, text)
+
+    def flush(self):
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, act, *arguments):
+        try:
+            return act(*arguments)
+        except OSError as error:
+            with open(os.devnull, "w") as nowhere:  # or Python would try again when it exits
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            if not self.optional:
+                if isinstance(error, BrokenPipeError):
+                    raise
+                reason = error.strerror or error
+                raise OSError(f"cannot write the output: {reason}") from error
+            if self is sys.stdout:
+                print(f"{PROGRAM}: cannot write the output, and goes on without it "
+                      f"({error.strerror or error})", file=sys.stderr)  # fmt: skip
+
+
+def _open_streams():
+    """Let a standard stream that was closed lead nowhere, before another file gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(handle, True)  # for --procs
+            setattr(sys, name, open(handle, mode, closefd=False))  # noqa: SIM115
+
+
+@contextlib.contextmanager
+def output_is_optional() -> Iterator[None]:
+    """Go on when standard output cannot be written to any more: a training is in its files."""
+    sys.stdout.optional = True  # type: ignore[union-attr]
+    yield
+    sys.stdout.flush()
+
+
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors of the user and of the machine in one line, with exit code 2; Ctrl-C with 130."""
-    try:
-        yield
-    except BrokenPipeError:  # nobody reads the output any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, MemoryError) as error:
-        print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt as stop:
-        print(f"\n{PROGRAM}: {str(stop) or 'stopped'}", file=sys.stderr)
-        sys.exit(130)
+    _open_streams()
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal may lack letters that a text has
+        sys.stdout.reconfigure(errors="replace")
+    output, errors = _Output(sys.stdout, False), _Output(sys.stderr, True)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):  # type: ignore
+        try:
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads the output any more
+            pass
+        except (ValueError, OSError, MemoryError) as error:
+            print(f"{PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt as stop:
+            print(f"\n{PROGRAM}: {str(stop) or 'stopped'}", file=sys.stderr)
+            sys.exit(130)
 
 
 @contextlib.contextmanager

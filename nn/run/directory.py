@@ -23,6 +23,7 @@ import numpy as np
 
 from ..files import load_arrays, locked, read_json, save_arrays, write_json
 from ..sampling import generate
+from .command import COMMAND
 from .contract import Architecture
 from .evaluation import describe_loss, guessing, mean_loss
 from .monitor import Metrics, Progress, byte_progress, plain, plot_losses, read_metrics
@@ -185,7 +186,7 @@ class Run:
         if not training.finished or not training.best:
             raise KeyboardInterrupt(
                 f"stopped after iteration {training.iteration} of {c.max_iters}, all is saved; go "
-                f"on with: python tinygpt.py train --out-dir {shlex.quote(str(self.directory))} "
+                f"on with: {COMMAND} train --out-dir {shlex.quote(str(self.directory))} "
                 f"--resume{' '.join(['', *_procs_flag(training.team)])}"
             )
         self.plot()

@@ -36,12 +36,15 @@ class Progress:
         """`unit`: what is counted, if its number in a second is to be shown."""
         from tqdm import tqdm
 
+        class Bar(tqdm):
+            monitor_interval = 0  # no thread that watches it: one may hang when Python ends
+
         self._format = tqdm.format_interval
-        self._bar = tqdm(
+        self._bar = Bar(
             total=total, initial=done, desc=job, unit=unit, unit_scale=bool(unit),
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left"
             + (", {rate_fmt}" if unit else "{postfix}"),
-            ncols=_columns(), disable=not sys.stderr.isatty(),
+            ncols=_columns(), disable=not (sys.stderr and sys.stderr.isatty()),
         )  # fmt: skip
         self._size = tqdm.format_sizeof if unit == "B" else "{:,}".format
         self._job, self._total, self._first, self._done = job, total, done, done

@@ -30,7 +30,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["Team", "launch", "without_procs", "world"]
+from ..threads import BLAS_VARIABLES
+
+__all__ = ["Team", "launch", "started_from", "without_procs", "world"]
 
 _FIRST = 1 << 14  # bytes of the first part of a message, which begins with its length
 
@@ -154,7 +156,6 @@ def _in_order(array):
 # Variables that launchers set for their processes: MPICH and Intel, Open MPI, Slurm or PMIx.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 _RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _INSTALL = 'pip install -e ".[mpi]" brings both'
 
 
@@ -216,8 +217,13 @@ def launch(count: int | None, command: Sequence[str]) -> None:
         raise ValueError(f"--procs needs mpi4py and mpiexec, there is no mpi4py: {_INSTALL}")
     if not (mpiexec := _mpiexec()):
         raise ValueError(f"--procs needs mpi4py and mpiexec, there is no mpiexec: {_INSTALL}")
-    environment = {**dict.fromkeys(_THREADS, "1"), **os.environ}
+    environment = {**dict.fromkeys(BLAS_VARIABLES, "1"), **os.environ}
     os.execve(mpiexec, [mpiexec, "-n", str(count), sys.executable, *command], environment)
+
+
+def started_from(file: str) -> str:
+    """The path this program was started from: of the console command `tinygpt`, or `file`."""
+    return sys.argv[0] if Path(sys.argv[0]).stem == "tinygpt" else file
 
 
 def without_procs(arguments: Sequence[str] | None) -> list[str]:
