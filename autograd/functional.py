@@ -16,15 +16,16 @@ np.True_
 The names and the order of arguments are those of HIPS autograd. `argnum` is the position of the
 argument to differentiate by, or a tuple of positions, which gives a tuple of derivatives. That
 argument is a float, an array of floats, or a list, tuple or dict of such, nested as one likes;
-its derivative has the same form. Arguments and results are arrays; they are Tensors only inside
-of another derivative, or where a Tensor is given.
+its derivative has the same form. Results are arrays, or Tensors where they depend on a Tensor
+that requires gradients: one that was given, one that the function uses, or that of another
+derivative around this one.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -35,17 +36,14 @@ from .mode import mode
 from .tensor import Tensor
 
 __all__ = [
-    "elementwise_grad", "flatten", "grad", "grad_and_aux", "hessian", "hessian_vector_product",
-    "hvp", "jacobian", "jvp", "make_hvp", "make_jvp", "make_vjp", "value_and_grad",
-    "vector_jacobian_product", "vjp",
+    "elementwise_grad", "flatten", "grad", "grad_and_aux", "hessian", "hessian_tensor_product",
+    "hessian_vector_product", "hvp", "jacobian", "jvp", "make_hvp", "make_jvp", "make_vjp",
+    "tensor_jacobian_product", "value_and_grad", "vector_jacobian_product", "vjp",
 ]  # fmt: skip
 
 
-class _Depth(threading.local):
-    inside: int = 0  # how many derivatives this thread is inside of
-
-
-_depth = _Depth()
+# The variables of derivatives that have been computed, which results may still be made of.
+_bound: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()  # by id
 
 
 def _map(f, tree):
@@ -93,39 +91,53 @@ class _Evaluated:
             raise TypeError(
                 f"argnum={argnum}: the function was called with {len(args)} positional arguments"
             ) from None
-        self.nested = _depth.inside > 0 or any(type(x) is Tensor for x in _leaves(points))
         points = _map(_variable, points)
         for i, x in zip(places, points, strict=True):
             args[i] = x
         self.point = points if several else points[0]
         recording, mode.recording = mode.recording, True  # asked for, even inside no_grad()
-        _depth.inside += 1
         try:
             self.value = fun(*args, **kwargs)
         finally:
-            _depth.inside -= 1
             mode.recording = recording
-
-    def out(self, x):
-        return x if self.nested else _map(_as_result, x)
+        own = _leaves(self.point)
+        self.nested = recording and _depends_on_others(self.value, own)
+        _bound.update((id(x), x) for x in own)
 
     def output(self, name):
         """The value as one Tensor."""
-        if isinstance(self.value, (list, tuple, dict)):
+        value = self.value
+        if isinstance(value, (list, tuple, dict)):
             raise TypeError(
-                f"{name}: the function returned a {type(self.value).__name__}, and one array is "
+                f"{name}: the function returned a {type(value).__name__}, and one array is "
                 "expected: join its entries with np.stack or np.concatenate"
             )
-        return self.value if type(self.value) is Tensor else Tensor(np.asarray(self.value) * 1.0)
+        value = value if type(value) is Tensor else Tensor(value)
+        if value.dtype.kind not in "fiu":
+            raise TypeError(f"{name}: the function returned {value!r}, which is no real number")
+        return value if value.dtype.kind == "f" else ops.astype(value, float)
 
     def pulled(self, output, g, again=False):
         """The vector-Jacobian product with g; `again` if it is not the last one."""
+        nested = self.nested or getattr(g, "requires_grad", False)
         xs = _leaves(self.point)
         if not output.requires_grad:
             gs = [Tensor(np.zeros_like(x.data)) for x in xs]
         else:
-            gs = list(tensor.grad(output, xs, g, create_graph=self.nested or again))
-        return self.out(_map(lambda _: gs.pop(0), self.point))
+            gs = list(tensor.grad(output, xs, g, create_graph=nested or again))
+        return _out(_map(lambda _: gs.pop(0), self.point), nested)
+
+
+def _depends_on_others(value, own):
+    """Whether a value depends on Tensors with gradients beyond those of this derivative."""
+    ours = {id(x) for x in own}
+    used = [y for y in _leaves(value) if type(y) is Tensor and y.requires_grad]
+    leaves = (x for y in used for x in tensor._collect(y) if x.is_leaf)
+    return any(id(x) not in ours and id(x) not in _bound for x in leaves)
+
+
+def _out(tree, nested):
+    return tree if nested else _map(_as_result, tree)
 
 
 def value_and_grad(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
@@ -140,7 +152,7 @@ def value_and_grad(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., An
     @functools.wraps(fun)
     def both(*args, **kwargs):
         at = _Evaluated(fun, argnum, args, kwargs)
-        return at.out(at.value), _gradient(at, at.output("grad"))
+        return _out(at.value, at.nested), _gradient(at, at.output("grad"))
 
     return both
 
@@ -171,7 +183,7 @@ def grad_and_aux(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]
     def gradient_and_aux(*args, **kwargs):
         at = _Evaluated(fun, argnum, args, kwargs)
         at.value, aux = at.value
-        return _gradient(at, at.output("grad_and_aux")), at.out(aux)
+        return _gradient(at, at.output("grad_and_aux")), _out(aux, at.nested)
 
     return gradient_and_aux
 
@@ -216,9 +228,7 @@ def jacobian(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
         def joined(x):
             column = columns.pop(0)
             shape = output.shape + x.shape
-            if not column:
-                return Tensor(np.zeros(shape, x.dtype)) if at.nested else np.zeros(shape, x.dtype)
-            return np.reshape(np.stack(column), shape)
+            return np.reshape(np.stack(column), shape) if column else np.zeros(shape, x.dtype)
 
         return _map(joined, at.point)
 
@@ -250,7 +260,7 @@ def make_vjp(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
     def evaluate(*args, **kwargs):
         at = _Evaluated(fun, argnum, args, kwargs)
         output = at.output("make_vjp")
-        return lambda g: at.pulled(output, g, again=True), at.out(at.value)
+        return lambda g: at.pulled(output, g, again=True), _out(at.value, at.nested)
 
     return evaluate
 
@@ -277,19 +287,20 @@ def make_jvp(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
     def evaluate(*args, **kwargs):
         at = _Evaluated(fun, argnum, args, kwargs)
         output, xs = at.output("make_jvp"), _leaves(at.point)
-        if not output.requires_grad:
-            return lambda v: (at.out(at.value), at.out(Tensor(np.zeros_like(output.data))))
+        products: tuple[Tensor, ...] = ()
         g = Tensor(np.zeros_like(output.data), requires_grad=True)
-        products = tensor.grad(output, xs, g, create_graph=True)
+        if output.requires_grad:
+            products = tensor.grad(output, xs, g, create_graph=True)
 
         def push(v):
             vs = _leaves(v)
             _require_form(vs, xs)
+            nested = at.nested or any(getattr(d, "requires_grad", False) for d in vs)
             result = Tensor(np.zeros_like(output.data))
-            for product, direction in zip(products, vs, strict=True):
+            for product, direction in zip(products, vs, strict=False):
                 if product.requires_grad:
                     result = result + tensor.grad(product, g, direction, create_graph=True)[0]
-            return at.out(at.value), at.out(result)
+            return _out((at.value, result), nested)
 
         return push
 
@@ -332,7 +343,8 @@ def hessian_vector_product(fun: Callable[..., Any], argnum: int = 0) -> Callable
     return vector_jacobian_product(grad(fun, argnum), argnum)
 
 
-hvp = hessian_vector_product
+hvp = hessian_tensor_product = hessian_vector_product
+tensor_jacobian_product = vector_jacobian_product
 
 
 def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
