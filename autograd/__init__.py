@@ -31,6 +31,7 @@ from .ops import (  # isort: skip
 )  # fmt: skip
 from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
+from . import linalg, scipy  # isort: skip  # entered for NumPy's and SciPy's functions
 
 __all__ = [
     "GradientWriter", "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients",
