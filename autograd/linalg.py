@@ -8,9 +8,9 @@ holds for all:
 - eigh and cholesky read one triangle of a symmetric matrix; the gradient is symmetric, half of it
   for each of the two entries that are the same number.
 - Eigenvectors and singular vectors have the signs that NumPy picks. Where two eigenvalues or two
-  singular values are equal to rounding, 1 / (their difference) is taken as 0: the gradients of the
-  values alone are right there; those of the vectors, and the second derivatives of the values,
-  leave out how the equal ones mix.
+  singular values are equal to rounding, 1 / (their difference) is taken as 0. The gradients of the
+  values are right there, and those of what does not depend on how equal ones mix; gradients of
+  the vectors, and second derivatives of the values, lack the part that does.
 - A singular value of 0 has derivative 0, and pinv and lstsq the derivative at constant rank.
 - A singular matrix is refused by inv and solve, and by the backward of qr (LinAlgError).
 """
@@ -67,14 +67,18 @@ def solve(a, b):
 
 @op
 def det(a):
-    """The determinant. Where it is 0 to rounding the derivative is made of n * n minors."""
+    """The determinant, with all its derivatives at singular matrices, too.
+
+    There, and at ill-conditioned ones of up to 16 rows, they are made of n * n minors.
+    """
     y, n = np.linalg.det(a), a.shape[-1]
 
     def vjp(g):
         zero = (y == 0)[..., None, None]
         inverse = np.linalg.inv(np.where(zero, np.eye(n, dtype=a.dtype), a))
         size = np.abs(a).sum(axis=(-1, -2)) * np.abs(inverse).sum(axis=(-1, -2))
-        if zero.any() or (size > n * n / np.finfo(a.dtype).eps).any():
+        limit = n * n / np.finfo(a.dtype).eps ** (1 if n > 16 else 1 / 4)
+        if zero.any() or (size > limit).any():
             return g[..., None, None] * _cofactors(a)
         return (g * y)[..., None, None] * _T(inverse)
 
@@ -293,9 +297,9 @@ def _matrix_norm(x, ord, axis, keepdims):
 
 @implements(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False):
-    """The norm over one axis, or of the matrices in two; where it is 0 all derivatives are 0.
+    """The norm over one axis, or of the matrices in two. Where it is 0 the derivative is 0.
 
-    Ties share the gradient, as in max and min; ord=0 counts, and is a constant.
+    Entries of 0 have derivative 0, ties share it, as in max and min; ord=0 counts: a constant.
     """
     x = _float(x)
     if axis is None and ord is None:

@@ -61,7 +61,7 @@ _UFUNCS = {
     "erfcinv": [lambda x, y: -_SQRT_PI / 2 * np.exp(y * y)],
     "gammaln": [lambda x, y: special.psi(x)],
     "gamma": [lambda x, y: y * special.psi(x)],
-    "psi": [lambda x, y: polygamma(1, x)],
+    "psi": [lambda x, y: polygamma(1, x).astype(x.dtype)],
     "beta": [lambda a, b, y: y * (special.psi(a) - special.psi(a + b)),
              lambda a, b, y: y * (special.psi(b) - special.psi(a + b))],
     "betaln": [lambda a, b, y: special.psi(a) - special.psi(a + b),
@@ -86,8 +86,9 @@ _UFUNCS = {
 
 def _enter(name, slopes):
     def body(*args):
+        dtype = np.result_type(*args)  # by itself SciPy makes float64 of 2.0 and float32
+        args = [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in args]
         y = getattr(special, name)(*args)
-        args = [np.asarray(x, y.dtype) if isinstance(x, (int, float)) else x for x in args]
         return y, tuple(s and (lambda g, slope=s: g * slope(*args, y)) for s in slopes)
 
     body.__name__, body.__doc__ = name, f"SciPy's {name}, elementwise."
@@ -151,8 +152,8 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
     m = np.where(np.isfinite(m), m, 0)
     out = np.equal(b, 0) & (a > m + 80)
     s = (b * np.exp(np.where(out, -np.inf, a) - m)).sum(axis=axis, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        y = np.where(s == 0, -np.inf, np.log(np.where(s == 0, 1, s)) + m)
+    s = s * np.where(s < 0, np.nan, 1).astype(s.dtype)
+    y = np.where(s == 0, -np.inf, np.log(np.where(s == 0, 1, s)) + m)
     return y if keepdims else y.squeeze(axis)
 
 
