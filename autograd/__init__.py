@@ -29,9 +29,9 @@ from .ops import (  # isort: skip
     sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
     take_along_axis, tanh, transpose, var, where,
 )  # fmt: skip
+from . import linalg, scipy  # noqa: F401  # NumPy's and SciPy's functions find what is in them
 from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
-from . import linalg, scipy  # isort: skip  # entered for NumPy's and SciPy's functions
 
 __all__ = [
     "GradientWriter", "Tensor", "abs", "add", "astype", "broadcast_to", "check_gradients",

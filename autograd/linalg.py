@@ -67,18 +67,15 @@ def solve(a, b):
 
 @op
 def det(a):
-    """The determinant, with all its derivatives at singular matrices, too.
-
-    There, and at ill-conditioned ones of up to 16 rows, they are made of n * n minors.
-    """
+    """The determinant, with all its derivatives at singular matrices, too."""
     y, n = np.linalg.det(a), a.shape[-1]
 
     def vjp(g):
-        zero = (y == 0)[..., None, None]
-        inverse = np.linalg.inv(np.where(zero, np.eye(n, dtype=a.dtype), a))
+        regular = (np.abs(y) > 0)[..., None, None]  # neither 0 nor nan
+        inverse = np.linalg.inv(np.where(regular, a, np.eye(n, dtype=a.dtype)))
         size = np.abs(a).sum(axis=(-1, -2)) * np.abs(inverse).sum(axis=(-1, -2))
         limit = n * n / np.finfo(a.dtype).eps ** (1 if n > 16 else 1 / 4)
-        if zero.any() or (size > limit).any():
+        if (y == 0).any() or (size > limit).any():
             return g[..., None, None] * _cofactors(a)
         return (g * y)[..., None, None] * _T(inverse)
 
@@ -88,9 +85,15 @@ def det(a):
 def _cofactors(a):
     """For each entry the determinant without its row and column, with its sign."""
     n = a.shape[-1]
-    others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
-    minors = np.linalg.det(a[..., others[:, None, :, None], others[:, None, :]])
-    return minors * (1 - 2 * (np.indices((n, n)).sum(axis=0) % 2)).astype(a.dtype)
+    if type(a) is Tensor:  # all n * n of them, for the derivatives of higher order
+        others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
+        minors = np.linalg.det(a[..., others[:, None, :, None], others[:, None, :]])
+        return minors * (1 - 2 * (np.indices((n, n)).sum(axis=0) % 2)).astype(a.dtype)
+    known = np.isfinite(a).all(axis=(-1, -2), keepdims=True)
+    u, s, vt = np.linalg.svd(np.where(known, a, 0))
+    of_others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(axis=-1)
+    sign = np.sign(np.linalg.det(u @ vt))[..., None]
+    return np.where(known, (u * (sign * of_others)[..., None, :]) @ vt, np.nan)
 
 
 @op
@@ -156,11 +159,12 @@ def tensorsolve(a, b, axes=None):
 @op
 def cholesky(a, *, upper=False):
     """The lower triangular L of a = L @ L.T, or the upper triangular U of a = U.T @ U."""
-    y = np.linalg.cholesky(a, upper=upper)
+    y, n = np.linalg.cholesky(a, upper=upper), a.shape[-1]
 
     def vjp(g):
         low, g = (_T(y), _T(g)) if upper else (y, g)
-        inner = _T(low) @ g * (np.tri(a.shape[-1], dtype=a.dtype) - np.eye(a.shape[-1], dtype=a.dtype) / 2)
+        half = (np.tri(n) - np.eye(n) / 2).astype(a.dtype)  # the lower triangle, half the diagonal
+        inner = _T(low) @ g * half
         inner = np.linalg.solve(_T(low), (inner + _T(inner)) / 2)
         return np.linalg.solve(_T(low), _T(inner))
 

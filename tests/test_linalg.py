@@ -1,4 +1,4 @@
-"""np.linalg on Tensors: NumPy's values and refusals, derivatives, and what holds at singular points."""
+"""np.linalg on Tensors: NumPy's values and refusals, derivatives, what holds at singular points."""
 
 import itertools
 
@@ -177,7 +177,7 @@ def test_det_at_singular_matrices(name):
     """A polynomial has all its derivatives everywhere."""
     x = np.array(SINGULAR[name])
     scale = np.abs(x).max() or 1.0
-    check_gradients(lambda t: L.det(t * scale), x / scale, order=3, atol=1e-7)
+    check_gradients(lambda t: L.det(t * scale) + t.sum(), x / scale, order=3, atol=1e-7)
 
     def cofactors(m):
         n = len(m)
@@ -195,8 +195,25 @@ def test_det_of_an_ordinary_large_matrix_takes_the_inverse(monkeypatch):
     t = Tensor(x, requires_grad=True)
     L.det(t).backward()
     np.testing.assert_allclose(t.grad, L.det(x) * L.inv(x).T, rtol=1e-2)
-    with np.errstate(invalid="ignore"):  # NumPy's det warns
-        assert np.isnan(gradient(L.det, [[NAN, 1.0], [1.0, 1.0]])).all()
+
+
+def test_det_of_nan_and_of_large_singular_matrices():
+    with np.errstate(invalid="ignore"):  # NumPy's det warns, and may be 0
+        for place in [(0, 0), (0, 1)]:
+            x = np.ones((2, 2, 2))
+            x[0][place] = NAN
+            g = gradient(lambda t: L.det(t).sum(), x)
+            assert np.isnan(g[0]).all()
+            np.testing.assert_allclose(g[1], [[1, -1], [-1, 1]])
+    x = np.random.default_rng(0).standard_normal((20, 20)) / 3
+    x[:, 0] = x[:, 1]  # the determinant is linear in each column
+    cofactors = [[(-1) ** i * L.det(np.delete(np.delete(x, i, 0), 0, 1))] for i in range(20)]
+    made = gradient(L.det, x)
+    np.testing.assert_allclose(made[:, :1], cofactors, rtol=1e-9)
+    np.testing.assert_allclose(made[:, 1], -made[:, 0])
+    assert np.abs(made[:, 2:]).max() < 1e-12 * np.abs(made).max()
+    check_gradients(L.det, x, entries=2, rtol=1e-5)
+    assert not gradient(L.det, x * 1e-30).any()  # all the cofactors underflow
 
 
 def test_singular_matrices_are_refused_as_by_numpy():
