@@ -18,6 +18,7 @@ holds for all:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
@@ -26,10 +27,8 @@ from . import ops
 from .dispatch import implements
 from .tensor import Tensor, array_of, op
 
-_ONE = np.eye(1)
-_Slogdet, _Eigh, _SVD, _QR = (
-    type(f(_ONE)) for f in (np.linalg.slogdet, np.linalg.eigh, np.linalg.svd, np.linalg.qr)
-)  # NumPy's named tuples
+_results: Any = (np.linalg.slogdet, np.linalg.eigh, np.linalg.svd, np.linalg.qr)
+_Slogdet, _Eigh, _SVD, _QR = (type(f(np.eye(1))) for f in _results)  # NumPy's named tuples
 
 
 def _T(x):

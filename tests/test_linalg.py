@@ -332,6 +332,7 @@ def test_how_small_singular_values_are_cut_off():
 
 def test_norms_at_0_have_slope_0_and_most_have_second_derivatives_0():
     for ord in (None, 1, 2, 3, 1.5, 0.5, -1, INF, -INF):
+
         def fn(t, ord=ord):
             return L.norm(t, ord)
 
