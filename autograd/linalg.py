@@ -84,15 +84,15 @@ def det(a):
 def _cofactors(a):
     """For each entry the determinant without its row and column, with its sign."""
     n = a.shape[-1]
-    if type(a) is Tensor:  # all n * n of them, for the derivatives of higher order
-        others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
-        minors = np.linalg.det(a[..., others[:, None, :, None], others[:, None, :]])
-        return minors * (1 - 2 * (np.indices((n, n)).sum(axis=0) % 2)).astype(a.dtype)
-    known = np.isfinite(a).all(axis=(-1, -2), keepdims=True)
-    u, s, vt = np.linalg.svd(np.where(known, a, 0))
-    of_others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(axis=-1)
-    sign = np.sign(np.linalg.det(u @ vt))[..., None]
-    return np.where(known, (u * (sign * of_others)[..., None, :]) @ vt, np.nan)
+    if isinstance(a, np.ndarray):
+        known = np.isfinite(a).all(axis=(-1, -2), keepdims=True)
+        u, s, vt = np.linalg.svd(np.where(known, a, 0))
+        of_others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(axis=-1)
+        sign = np.sign(np.linalg.det(u @ vt))[..., None]
+        return np.where(known, (u * (sign * of_others)[..., None, :]) @ vt, np.nan)
+    others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)
+    minors = np.linalg.det(a[..., others[:, None, :, None], others[:, None, :]])
+    return minors * (1 - 2 * (np.indices((n, n)).sum(axis=0) % 2)).astype(a.dtype)
 
 
 @op
@@ -254,7 +254,7 @@ def qr(a, mode="reduced"):
     both, m = _qr(a[..., : min(a.shape[-2:])]), a.shape[-2]
     q, r = both[..., :m, :], both[..., m:, :]
     if a.shape[-1] > m:
-        r = np.concatenate([r, _T(q) @ a[..., m:]], axis=-1)
+        r = ops.concatenate([r, _T(q) @ a[..., m:]], axis=-1)
     return _QR(q, r) if mode == "reduced" else r
 
 

@@ -87,9 +87,9 @@ _UFUNCS = {
 def _enter(name, slopes):
     def body(*args):
         dtype = np.result_type(*args)  # by itself SciPy makes float64 of 2.0 and float32
-        args = [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in args]
-        y = getattr(special, name)(*args)
-        return y, tuple(s and (lambda g, slope=s: g * slope(*args, y)) for s in slopes)
+        xs = [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in args]
+        y = getattr(special, name)(*xs)
+        return y, tuple(s and (lambda g, slope=s: g * slope(*xs, y)) for s in slopes)
 
     body.__name__, body.__doc__ = name, f"SciPy's {name}, elementwise."
     implements(f"scipy.special.{name}")(op(body))
