@@ -126,11 +126,13 @@ def lstsq(a, b, rcond=None):
     """The x of the least |a @ x - b|, the sums of squares left, the rank, the singular values."""
     a, b = (x if type(x) is Tensor else np.asarray(x) for x in (a, b))
     _, left, rank, _ = np.linalg.lstsq(array_of(a), array_of(b), rcond)
-    eps = float(np.finfo(left.dtype).eps)
-    x = pinv(a, {None: eps * max(a.shape), -1: eps}.get(rcond, rcond)) @ b
+    a, b, eps = a.astype(float), b.astype(float), float(np.finfo(float).eps)  # as NumPy computes
+    cut = eps * max(a.shape) if rcond is None else rcond if 0 < rcond < 1 else eps / 2
+    x = pinv(a, cut) @ b
     rest = b - a @ x
-    squares = (rest * rest).sum(axis=0, keepdims=b.ndim == 1)
-    return x, squares if left.size else Tensor(left), rank, svdvals(a)
+    squares = (rest * rest).sum(axis=0, keepdims=b.ndim == 1) if left.size else Tensor(left)
+    x, squares, s = (ops.astype(y, left.dtype) for y in (x, squares, svdvals(a)))
+    return x, squares, rank, s
 
 
 @implements(np.linalg.tensorinv)

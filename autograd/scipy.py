@@ -147,10 +147,9 @@ def logsumexp(a, axis=None, b=None, keepdims=False, return_sign=False):
         raise ValueError("logsumexp(return_sign=True) is not defined for Tensors")
     if b is None:
         return ops.logsumexp(a, axis=axis, keepdims=keepdims)
-    a = np.broadcast_to(a, np.broadcast_shapes(np.shape(a), np.shape(b)))
     m = np.where(np.equal(b, 0), -np.inf, array_of(a)).max(axis=axis, keepdims=True)
     m = np.where(np.isfinite(m), m, 0)
-    out = np.equal(b, 0) & (a > m + 80)
+    out = np.equal(b, 0) & np.greater(a, m + 80)
     s = (b * np.exp(np.where(out, -np.inf, a) - m)).sum(axis=axis, keepdims=True)
     s = s * np.where(s < 0, np.nan, 1).astype(s.dtype)
     y = np.where(s == 0, -np.inf, np.log(np.where(s == 0, 1, s)) + m)

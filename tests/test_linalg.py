@@ -98,7 +98,7 @@ ROWS = [
     *rows_of("svd", lambda x: L.svd(x, compute_uv=False), *OBLONG),
     row("svd", lambda x: L.svd(x, False)[0] @ L.svd(x, False)[2], (3, 2)),
     *rows_of("svdvals", L.svdvals, *OBLONG),
-    *rows_of("qr", lambda x: L.qr(x), *SQUARE, *OBLONG),
+    *rows_of("qr", lambda x: L.qr(x), *SQUARE, *OBLONG, ((3, 5),)),
     *rows_of("qr", lambda x: L.qr(x, mode="r"), ((3, 2),), ((2, 3),)),
     *rows_of("pinv", L.pinv, *SQUARE, *OBLONG),
     row("pinv", lambda x: L.pinv(x, rtol=None), (3, 2)),
@@ -259,6 +259,16 @@ def test_equal_eigenvalues(name):
         np.testing.assert_array_equal(g, np.zeros((3, 3)))
 
 
+def test_equal_means_equal_beside_the_values_of_the_same_matrix():
+    x = sym(np.arange(9.0).reshape(3, 3) ** 1.5)
+    weights = np.arange(9.0).reshape(3, 3)
+    for function in (lambda t: L.eigh(t).eigenvectors, lambda t: L.svd(t).U):
+        alone = gradient(lambda t, f=function: (f(t) * weights).sum(), x)
+        g = gradient(lambda t, f=function: (f(t) * weights).sum(), np.stack([x, 1e-20 * x]))
+        np.testing.assert_allclose(g[0], alone, rtol=1e-9)
+        np.testing.assert_allclose(g[1] * 1e-20, alone, rtol=1e-6, atol=1e-9)
+
+
 def test_the_projection_on_a_space_of_equal_eigenvalues_has_a_derivative():
     """It does not depend on how they mix."""
     x = np.diag([1.0, 1.0, 3.0])
@@ -323,11 +333,14 @@ def test_how_small_singular_values_are_cut_off():
     x = np.diag([1.0, 1e-3])
     for options in ({"rcond": 1e-2}, {"rtol": 1e-2}, {"rcond": 1e-4}):
         np.testing.assert_array_equal(L.pinv(leaf(x), **options).data, L.pinv(x, **options))
-    x = np.diag([1.0, 1.1 * np.finfo(float).eps])
-    for rcond in (None, -1, 1e-2, 0.0):
-        made, expected = L.lstsq(leaf(x), np.ones(2), rcond), L.lstsq(x, np.ones(2), rcond)
+    for small, rcond in itertools.product((0.4, 0.7, 1.5, 10, 100), (None, -1, 1e-2, 0.0, 1, 2)):
+        x = np.vstack([np.diag([1.0, small * np.finfo(float).eps]), np.zeros((30, 2))])
+        made, expected = L.lstsq(leaf(x), np.ones(32), rcond), L.lstsq(x, np.ones(32), rcond)
         np.testing.assert_allclose(made[0].data, expected[0])
-        assert made[2] == expected[2]
+        assert made[1].shape == expected[1].shape and made[2] == expected[2]
+    x = (np.outer([1.0, 2.0, 4.0], [0.5, 3.0])).astype(np.float32)
+    made = L.lstsq(Tensor(x, requires_grad=True), np.ones(3, np.float32))[0]
+    np.testing.assert_allclose(made.data, L.lstsq(x, np.ones(3, np.float32))[0], rtol=1e-5)
 
 
 def test_norms_at_0_have_slope_0_and_most_have_second_derivatives_0():

@@ -114,6 +114,9 @@ def test_what_scipy_has_and_we_refuse():
         ours.logsumexp(leaf([1.0]), return_sign=True)
     with pytest.raises(ValueError, match=r"multigammaln\(a, d=3\).*greater than"):
         ours.multigammaln(leaf([1.0]), 3)
+    np.testing.assert_allclose(
+        ours.multigammaln(leaf([0.6]), 2).data, special.multigammaln([0.6], 2)
+    )
     with pytest.raises(TypeError, match=r"scipy\.special\.erf\(where=\)"):
         special.erf(leaf([1.0]), where=[True])
     with pytest.raises(TypeError, match=r"scipy\.special\.j0 has no op"):
@@ -173,6 +176,9 @@ def test_0_times_log_0():
         x, t = leaf([0.0, 0.0]), leaf(y[:2])
         (g,) = grad(function(x, t), t, np.ones(2), create_graph=True)
         assert grad(g.sum(), x)[0].data.tolist() == [0, 0]
+    with np.errstate(invalid="ignore"):  # nan, but for the slope in y
+        assert gradients(special.xlogy, [1.0], [-2.0])[1] == [-0.5]
+        assert gradients(special.xlog1py, [1.0], [-3.0])[1] == [-0.5]
     for function, slope in [(special.rel_entr, 0), (special.kl_div, 1)]:
         assert gradients(lambda y, f=function: f(np.array([0.0, 0.0]), y), [0.0, 0.5]) == [
             [slope, slope]]  # fmt: skip
