@@ -216,6 +216,14 @@ def test_det_of_nan_and_of_large_singular_matrices():
     assert not gradient(L.det, x * 1e-30).any()  # all the cofactors underflow
 
 
+def test_det_of_singular_matrices_in_float32():
+    t = Tensor(np.ones((3, 3), np.float32), requires_grad=True)
+    for create_graph in (False, True):
+        (g,) = grad(L.det(t), t, create_graph=create_graph)
+        assert g.dtype == np.float32
+        np.testing.assert_allclose(g.data, np.zeros((3, 3)), atol=1e-6)
+
+
 def test_singular_matrices_are_refused_as_by_numpy():
     for function in (L.inv, lambda t: L.solve(t, np.ones(2)), lambda t: L.tensorinv(t, 1)):
         with pytest.raises(L.LinAlgError, match="Singular matrix"):
@@ -371,7 +379,13 @@ def test_norms_of_nothing():
 
 
 def test_integers_are_made_float_as_numpy_does():
-    for function in (lambda x: L.norm(x, 1), L.vector_norm, lambda x: L.norm(x, -1, 0), L.inv):
+    for function in (
+        lambda x: L.vector_norm(x, ord=1),
+        lambda x: L.norm(x, 1),
+        L.vector_norm,
+        lambda x: L.norm(x, -1, 0),
+        L.inv,
+    ):
         made, expected = function(Tensor([[1, 2], [3, 4]])), function(np.array([[1, 2], [3, 4]]))
         assert made.dtype == expected.dtype == float
         np.testing.assert_allclose(made.data, expected)
@@ -380,6 +394,7 @@ def test_integers_are_made_float_as_numpy_does():
 def test_cond_of_a_singular_matrix_is_inf_with_slope_0():
     assert L.cond(leaf(np.diag([1.0, 0.0]))).item() == INF
     assert L.cond(leaf(np.zeros((2, 2)))).item() == INF
+    assert L.cond(leaf(np.diag([2.0, 1.0, 0.0]))).item() == INF
     assert not gradient(L.cond, np.diag([1.0, 0.0])).any()
 
 
