@@ -93,7 +93,7 @@ def on_data(function, args, kwargs, data_of):
     if function not in CONSTANT and _any_recorded((args, kwargs)):
         name, op = name_of(function), function.__name__
         text = errors.NO_OP if named(op) is function else errors.NO_OP_OF_THAT_NAME
-        if name.startswith(("np.fft.", "np.emath.")):
+        if name.startswith(("np.fft.", "np.emath.", "np.linalg.eig")):
             text = errors.COMPLEX
         raise TypeError(text.format(name=name, op=op))
     return function(*_plain(args, data_of), **_plain(kwargs, data_of))

@@ -336,7 +336,7 @@ def cumsum(x, axis=None):
 def norm(x, ord=None, axis=None, keepdims=False):
     """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 the derivative is 0."""
     if ord is not None:
-        raise ValueError(f"norm(ord={ord}): only the Euclidean norm is defined; leave ord out")
+        raise ValueError(f"norm(ord={ord}): only the Euclidean norm is defined; use np.linalg.norm")
     total = (x * x).sum(axis=axis, keepdims=keepdims)
 
     def vjp(g):
