@@ -170,7 +170,13 @@ def divmod(x, y):
 def select(condlist, choicelist, default=0):
     """For each entry the first of the choices whose condition holds, or else `default`."""
     if len(condlist) != len(choicelist) or len(condlist) == 0:
-        raise ValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices...")
+        raise ValueError(
+            f"select: got {len(condlist)} conditions and {len(choicelist)} choices, it needs as "
+            "many of both, one or more"
+        )
+    for i, condition in enumerate(condlist):
+        if np.result_type(condition) != bool:
+            raise TypeError(f"select: condition {i} must be boolean, such as x > 0")
     result = default
     for condition, choice in zip(condlist[::-1], choicelist[::-1], strict=True):
         result = np.where(condition, choice, result)
