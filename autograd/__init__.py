@@ -29,7 +29,7 @@ from .ops import (  # isort: skip
     sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
     take_along_axis, tanh, transpose, var, where,
 )  # fmt: skip
-from . import elementwise, reductions  # isort: skip  # what NumPy's functions find
+from . import elementwise, reductions  # noqa: F401  # their ops are found through np.*
 from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
 
