@@ -67,7 +67,9 @@ def _reduction(reduce, join, nothing):
         a = a if where is True else np.where(np.broadcast_to(where, a.shape), a, nothing)
         if initial is None:
             return reduce(a, axis, keepdims)
-        return join(reduce(a, axis, keepdims), initial) if a.size else ops.sum(a, axis) + initial
+        if not a.size:
+            return ops.sum(a, axis, keepdims) + initial
+        return join(reduce(a, axis, keepdims), initial)
 
     return reduction
 
@@ -168,7 +170,8 @@ def _skipping(function, plain, nothing=None):
     def skipping(a, *args, **options):
         lost = np.isnan(a)
         if nothing is None:
-            return plain(a, *args, **options, where=~lost & options.pop("where", True))
+            there = ~lost & options.pop("where", True)
+            return plain(a, *args, where=there, **options)
         if not lost.any():
             return plain(a, *args, **options)
         y = plain(np.where(lost, nothing, a), *args, **options)
@@ -343,7 +346,8 @@ def _ptp(a, axis=None, *, keepdims=False):
 @_checked(np.average)
 def _average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     a = _array(a)
-    w = np.ones(a.shape, np.result_type(a, np.float16)) if weights is None else _array(weights)
+    w = np.ones(a.shape, np.result_type(a, np.float16)) if weights is None else weights
+    w = w if type(w) is Tensor else Tensor(w)  # so that the sum of the weights is one
     if w.shape != a.shape:  # those of some axes
         axes = normalize_axis_tuple(axis, a.ndim)
         w = w.transpose(np.argsort(axes)).reshape([n if i in axes else 1
