@@ -26,7 +26,8 @@ def _array(x, dtype=None):
 
 def _along(a, axis):
     """An array and one of its axes, not negative; without an axis, the flattened array."""
-    return (a.reshape(-1), 0) if axis is None else (a, normalize_axis_index(axis, a.ndim))
+    a = a.reshape(-1) if axis is None or not a.ndim else a
+    return a, normalize_axis_index(axis or 0, a.ndim)
 
 
 def _part(axis, *cut):
@@ -64,7 +65,9 @@ def _reduction(reduce, join, nothing):
         if initial is None and where is not True and math.isinf(nothing):
             raise ValueError(f"{reduce.__name__}(where=) needs initial=, the value of no entries")
         a = _array(a, dtype)
-        a = a if where is True else np.where(np.broadcast_to(where, a.shape), a, nothing)
+        if where is not True:
+            other = initial if math.isinf(nothing) and a.dtype.kind != "f" else nothing
+            a = np.where(np.broadcast_to(where, a.shape), a, other)
         if initial is None:
             return reduce(a, axis, keepdims)
         if not a.size:
@@ -264,11 +267,12 @@ def _trace_of_each(x, *, offset=0, dtype=None):
 
 @_checked(np.diff)
 def _diff(a, n=1, axis=-1, prepend=None, append=None):
+    if n == 0:
+        return a
     a, axis = _along(_array(a), axis)
-    if n:
-        parts = [_array(x) for x in (prepend, a, append) if x is not None]
-        parts = [x if x.ndim else np.broadcast_to(x, _one(a.shape, axis)) for x in parts]
-        a = np.concatenate(parts, axis=axis)
+    parts = [_array(x) for x in (prepend, a, append) if x is not None]
+    parts = [x if x.ndim else np.broadcast_to(x, _one(a.shape, axis)) for x in parts]
+    a = np.concatenate(parts, axis=axis)
     for _ in range(n):
         a = a[_part(axis, 1, None)] - a[_part(axis, None, -1)]
     return a
@@ -289,26 +293,31 @@ def _gradient(f, *varargs, axis=None, edge_order=1):
     if not varargs or (len(varargs) == 1 and not np.ndim(varargs[0])):
         varargs = (varargs or (1.0,)) * len(axes)
     results = [_along_one(f, i, h, edge_order) for i, h in zip(axes, varargs, strict=True)]
-    return tuple(results) if len(axes) > 1 else results[0]
+    return results[0] if len(axes) == 1 else tuple(results)
 
 
 def _along_one(f, axis, spacing, edge_order):
-    """Between two slopes their mean, weighted; at an edge the slope, or (order 2) it bent on."""
+    """Between two entries the slope of the parabola through three; at an edge of the line through
+    two, or with order 2 of the parabola."""
     h = np.diff(spacing) if np.ndim(spacing) else np.broadcast_to(spacing, f.shape[axis] - 1)
     h = _upright(_array(h, f.dtype), axis, f.ndim)
     slope, first, last = _diff(f, axis=axis) / h, _part(axis, 1), _part(axis, -1, None)
     before, after = _part(axis, None, -1), _part(axis, 1, None)
-    middle = (h[after] * slope[before] + h[before] * slope[after]) / (h[before] + h[after])
+    width = h[before] + h[after]
+    middle = (f[_part(axis, 2, None)] - f[_part(axis, None, -2)]) / width
+    bend = (slope[after] - slope[before]) / width
+    if type(spacing) is Tensor or (h[before] != h[after]).any():
+        middle = middle + (h[before] - h[after]) * bend
     ends = [slope[first], slope[last]]
     if edge_order == 2:
-        bend = (slope[after] - slope[before]) / (h[before] + h[after])
         ends = [ends[0] - h[first] * bend[first], ends[1] + h[last] * bend[last]]
     return np.concatenate([ends[0], middle, ends[1]], axis=axis)
 
 
 @implements("np.trapezoid", "np.trapz")  # the newer and the older name
 def _trapezoid(y, x=None, dx=1.0, axis=-1):
-    y, i = _along(_array(y), axis)
+    y = _array(y)
+    i = normalize_axis_index(axis, y.ndim)
     if x is not None:
         x = _array(x)
         dx = np.diff(_upright(x, i, y.ndim) if x.ndim == 1 else x, axis=axis)
@@ -363,7 +372,7 @@ def _cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=
     parts = [_array(p) for p in (m, y) if p is not None]
     dtype = np.result_type(*(p.dtype for p in parts), float) if dtype is None else dtype
     columns = [not rowvar and p.ndim == 2 and (p is parts[0] or len(p) > 1) for p in parts]
-    parts = [_array(p, dtype).reshape((-1, p.shape[-1] if p.ndim else 1)) for p in parts]
+    parts = [_array(p if p.ndim == 2 else p.reshape((1, -1)), dtype) for p in parts]
     x = np.concatenate([p.T if across else p for p, across in zip(parts, columns, strict=True)])
     ddof = int(not bias) if ddof is None else ddof
     w = np.ones(x.shape[1], dtype) if fweights is None else np.asarray(fweights, dtype)

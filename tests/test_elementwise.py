@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from calculus import check, row
+from calculus import check, entered, row
 
 from autograd import Tensor, check_gradients, grad
 from autograd.elementwise import OF_ONE, OF_TWO
@@ -17,6 +17,11 @@ DOMAINS = {
     np.log2: {"low": 0.1}, np.log10: {"low": 0.1},
 }  # fmt: skip
 POSITIVE = {"low": 0.1}
+
+
+def test_every_function_has_a_row():
+    names = {function.__name__ for function in [*OF_ONE, *OF_TWO]} | {"conjugate", "real_if_close"}
+    assert entered("autograd.elementwise") == names | OTHERS.keys()
 
 
 @pytest.mark.parametrize("function", OF_ONE, ids=lambda function: function.__name__)

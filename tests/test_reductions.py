@@ -4,12 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
-from calculus import check, row
+from calculus import check, entered, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autograd import Tensor, grad, op
-from autograd.testing import check_op
+from autograd import Tensor, grad
 
 MASK = np.array([[True, False, True], [True, True, False]])
 POINTS = np.array([0.0, 1.0, 3.0, 4.5])
@@ -87,7 +86,7 @@ RUNNING = dict([
           (lambda a: np.cumulative_sum(a, dtype=a.dtype), (3,))),
     named("cumulative_prod", (lambda a: np.cumulative_prod(a, axis=0, include_initial=True), S),
           (lambda a: np.cumulative_prod(a), (3,))),
-]) if hasattr(np, "cumulative_sum") else {}  # fmt: skip
+])  # fmt: skip
 METHODS = """inverted_cdf averaged_inverted_cdf closest_observation interpolated_inverted_cdf hazen
 weibull linear median_unbiased normal_unbiased lower higher midpoint nearest""".split()
 ORDER = dict([
@@ -170,7 +169,228 @@ STATISTICS = dict([
 TABLE = OPTIONS | SKIPPING | RUNNING | ORDER | DIFFERENCES | STATISTICS
 
 
+def test_every_function_has_a_row():
+    assert entered("autograd.reductions") == TABLE.keys() | {"amax", "amin", "trapz"}
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_value_and_derivatives(name):
+    if name.startswith("cumulative") and not hasattr(np, name):
+        pytest.skip("this NumPy does not have it")
     for each in TABLE[name]:
         check(each)
+
+
+# ---------------------------------------------------------------- as NumPy, whatever is drawn
+
+COMPARED = {
+    "axes": [np.sum, np.prod, np.max, np.min, np.mean, np.var, np.std, np.nansum, np.nanprod,
+             np.nanmax, np.nanmin, np.nanmean, np.nanvar, np.nanstd, np.ptp, np.median,
+             np.nanmedian, np.average, lambda a, **o: np.quantile(a, [0.3, 0.9], **o),
+             lambda a, **o: np.nanpercentile(a, 25, **o)],
+    "axis": [np.cumsum, np.cumprod, np.nancumsum, np.nancumprod, np.sort, np.diff, np.gradient,
+             TRAPEZOID, lambda a, axis: np.partition(a, 1, axis),
+             lambda a, axis: np.gradient(a, 2.0, axis=axis, edge_order=2),
+             lambda a, axis: np.diff(a, 2, axis, prepend=1, append=a),
+             lambda a, axis: np.trace(a, 1, axis, 0),
+             *[lambda a, axis, f=f: f(a, axis=axis, include_initial=True)
+               for f in (getattr(np, n, None) for n in ("cumulative_sum", "cumulative_prod"))
+               if f]],
+}  # fmt: skip
+
+
+def result(function, *args, **options):
+    """What a function gives, or the error it raises."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*args, **options)
+    except (ValueError, TypeError, IndexError, ZeroDivisionError) as error:
+        return error
+
+
+def assert_same(function, a, **options):
+    expected = result(function, a, **options)
+    made = result(function, Tensor(a, requires_grad=a.dtype.kind == "f"), **options)
+    where = f"{function} of {a!r} with {options}: {expected!r} and {made!r}"
+    if isinstance(expected, Exception):
+        assert isinstance(made, Exception), where
+        return
+    assert not isinstance(made, Exception), where
+    assert isinstance(expected, tuple) == isinstance(made, tuple), where
+    lists = [x if isinstance(x, tuple) else (x,) for x in (expected, made)]
+    for x, y in zip(*lists, strict=True):
+        assert type(y) is Tensor and y.shape == np.shape(x) and y.dtype == x.dtype, where
+        digits = {"f": 1e-5, "d": 1e-10}.get(y.dtype.char, 0)
+        np.testing.assert_allclose(y.data, x, digits, digits, equal_nan=True, err_msg=where)
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_as_numpy_for_all_shapes_and_axes(data):
+    shape = data.draw(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=3).map(tuple))
+    dtype = data.draw(st.sampled_from(["f8", "f4", "i8"]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    a = np.array(np.round(rng.uniform(-3, 3, shape), data.draw(st.integers(0, 2))))
+    if dtype != "i8" and data.draw(st.booleans()):
+        a[rng.random(shape) < 0.2] = np.nan
+    a = a.astype(dtype)
+    one = st.none() | st.integers(-len(shape) - 1, len(shape))
+    several = st.lists(st.integers(-len(shape), max(len(shape) - 1, 0)), max_size=2).map(tuple)
+    axis, keepdims = data.draw(one), data.draw(st.booleans())
+    if shape or axis is None:  # of 0-d arrays NumPy's own functions differ
+        for function in COMPARED["axes"]:
+            assert_same(function, a, axis=axis, keepdims=keepdims)
+        axes = data.draw(several)
+        for function in COMPARED["axes"]:
+            assert_same(function, a, axis=axes)
+    for function in COMPARED["axis"]:
+        assert_same(function, a, axis=axis)
+
+
+def test_integers_stay_integers():
+    a = np.array([[3, -1], [4, 0]])
+    mask = np.array([True, False])
+    for function in (np.max, np.min, np.sum, np.prod, np.nanmax, np.nanmin):
+        assert_same(function, a, axis=0, where=mask, initial=2)
+    for function in (np.sort, np.diff, np.ptp, np.cumsum, np.trace, np.median, np.gradient):
+        assert_same(function, a)
+    for method in ("lower", "higher", "linear"):
+        assert_same(lambda a, **o: np.quantile(a, 0.4, **o), a, method=method)
+
+
+def test_what_numpy_refuses():
+    a, rows = np.ones((2, 3)), np.arange(6.0).reshape(2, 3)
+    for refused in [
+        lambda a: np.max(a, where=MASK), lambda a: np.nanmin(a * np.nan, where=MASK),
+        lambda a: np.sum(a, where=np.ones((2, 2, 3), bool)),
+        lambda a: np.quantile(a, 1.5), lambda a: np.percentile(a, -1),
+        lambda a: np.quantile(a, 0.5, method="best"), lambda a: np.partition(a, 3),
+        lambda a: np.sort(a, kind="best"), lambda a: np.diff(a, -1), lambda a: np.diff(a[0, 0]),
+        lambda a: np.gradient(a, 1, 2, 3), lambda a: np.gradient(a, [0.0, 1.0, 2.0], axis=0),
+        lambda a: np.gradient(a, edge_order=2), lambda a: np.gradient(a, edge_order=3),
+        lambda a: np.interp(a, [1, 2], [1, 2, 3]), lambda a: np.interp(a, [1], [1], period=0),
+        lambda a: np.average(a, weights=[1, 2, 3]), lambda a: np.average(a, 1, [0, 0, 0]),
+        lambda a: np.average(a, 0, [1, 2, 3]), lambda a: np.cov(a, fweights=[1, 2.5, 1]),
+        lambda a: np.cov(a, aweights=[1, 2]), lambda a: np.ediff1d(a, to_end="x"),
+        lambda a: np.trace(a[0]), lambda a: TRAPEZOID(a[0, 0]), lambda a: np.cumsum(a, 2),
+    ]:  # fmt: skip
+        for each in (a, Tensor(rows, requires_grad=True)):
+            with pytest.raises((ValueError, TypeError, IndexError, ArithmeticError, RuntimeError)):
+                refused(each)
+
+
+@pytest.mark.skipif(not hasattr(np, "cumulative_sum"), reason="NumPy 2.0 does not have it")
+def test_cumulative_functions_need_an_axis():
+    for function in (np.cumulative_sum, np.cumulative_prod):
+        assert function(Tensor(2.0), include_initial=True).shape == (2,)
+        with pytest.raises(ValueError, match=r"^cumulative_(sum|prod): axis= is needed.* 2 axes"):
+            function(leaf([[1.0]]))
+
+
+# ---------------------------------------------------------------- conventions
+
+
+def leaf(data):
+    return Tensor(np.asarray(data, float), requires_grad=True)
+
+
+def slope(function, *values):
+    args = [leaf(value) for value in values]
+    out = function(*args)
+    return [g.data.tolist() for g in grad(out, args, np.ones(out.shape))]
+
+
+def test_equal_entries():
+    weights = np.array([1.0, 2.0, 3.0])
+    assert slope(lambda a: np.sort(a) * weights, [1, 1, 0]) == [[2, 3, 1]]
+    assert slope(lambda a: np.partition(a, 1)[:2] * [1, 2], [1, 0, 1]) == [[2, 1, 0]]
+    assert slope(np.median, [1, 1, 1, 1]) == [[0, 0.5, 0.5, 0]]
+    assert slope(lambda a: np.quantile(a, 0.5), [2, 1, 1]) == [[0, 0, 1]]
+    assert slope(lambda a: np.max(a, initial=2), [2, 1, 2]) == [[0.25, 0, 0.25]]
+    assert slope(lambda a: np.max(a, initial=2, where=[True, False]), [2, 2]) == [[0.5, 0]]
+    assert slope(lambda a: np.min(a, initial=2, where=[True, False]), [2, 2]) == [[0.5, 0]]
+    assert slope(np.nanmax, [np.nan, 3, 3]) == [[0, 0.5, 0.5]]
+
+
+def test_nan():
+    for function in (np.median, np.sort, lambda a: np.quantile(a, 0.2)):
+        assert np.isnan(function(leaf([1, np.nan, 0])).data).any()
+    assert slope(np.median, [1, np.nan, 0]) == [[0, 1, 0]]  # the entry that is picked
+    for function in (np.nanmax, np.nanmin, np.nanmedian, lambda a, x: np.nanquantile(a, 0.2, x)):
+        with pytest.warns(RuntimeWarning, match="All-NaN"):
+            y = function(leaf([[1, np.nan], [np.nan, np.nan]]), 1)
+        np.testing.assert_array_equal(y.data, [1, np.nan])
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        assert np.isnan(np.nanmean(leaf([np.nan])).item())
+
+
+def test_infinities_are_picked_without_nan():
+    assert np.median(leaf([np.inf, np.inf, -np.inf])).item() == np.inf
+    with np.errstate(invalid="ignore"):  # NumPy's own value is nan here, with a warning
+        assert np.quantile(leaf([-np.inf, 1, np.inf]), 0.5).item() == 1
+        assert slope(lambda a: np.quantile(a, 0.5), [-np.inf, 1, np.inf]) == [[0, 1, 0]]
+
+
+def test_standard_deviation_zero():
+    x = leaf([1.0, 1.0, 5.0])
+    (g,) = grad(np.std(x, where=[True, True, False]), x, create_graph=True)
+    assert g.data.tolist() == [0, 0, 0]
+    assert grad(g.sum(), x)[0].data.tolist() == [0, 0, 0]
+    assert slope(lambda a: np.nanstd(a), [np.nan, 2, 2]) == [[0, 0, 0]]
+
+
+def test_interpolation_at_and_beyond_the_points():
+    points, values = [0.0, 1.0, 1.0, 2.0], [0.0, 1.0, 5.0, 7.0]
+    x = leaf([-np.inf, -1, 0, 1, 2, 3, np.inf])
+    y = np.interp(x, points, values)
+    assert y.data.tolist() == [0, 0, 0, 5, 7, 7, 7]  # at a jump what is right of it
+    assert slope(lambda x: np.interp(x, points, values), [-np.inf, -1, 0, 1, 2, 3, np.inf]) == [
+        [0, 0, 1, 2, 0, 0, 0]
+    ]
+    assert np.isnan(np.interp(leaf([np.nan]), points, values).data).all()
+    assert np.interp(x, points, values, left=-1, right=9).data.tolist() == [-1, -1, 0, 5, 7, 9, 9]
+
+
+def test_gradient_keeps_nan_where_numpy_does():
+    a = np.array([1.0, 2.0, np.nan, 4.0, 5.0, 7.0])
+    for spacing in (2.0, np.arange(6.0), np.arange(6.0) ** 2):
+        np.testing.assert_allclose(np.gradient(leaf(a), spacing).data, np.gradient(a, spacing))
+    assert np.gradient(leaf(3.0)) == ()
+
+
+def test_average_returns_the_sum_of_the_weights():
+    y, total = np.average(leaf([1, 2]), weights=[1, 3], returned=True)
+    assert y.item() == 1.75 and total.item() == 4
+    w = leaf([1, 3])
+    _, total = np.average(Tensor([1.0, 2.0]), weights=w, returned=True)
+    assert grad(total, w)[0].data.tolist() == [1, 1]
+
+
+def test_too_few_degrees_of_freedom():
+    for function, value in [(lambda a: np.cov(a, ddof=2), np.inf),
+                            (lambda a: np.var(a, ddof=3, where=[True, True]), np.inf)]:
+        with pytest.warns(RuntimeWarning):
+            assert function(leaf([1, 2])).item() == value
+
+
+def test_options_that_have_no_meaning_are_refused_by_name():
+    t = leaf([[1, 2], [3, 4]])
+    for call, name in [
+        (lambda: np.sum(t, out=np.zeros(())), "sum.out="),
+        (lambda: np.var(t, mean=2.0), "var.mean="),
+        (lambda: np.quantile(t, 0.5, weights=t.data, method="inverted_cdf"), "quantile.weights="),
+        (lambda: np.median(t, overwrite_input=True), "median.overwrite_input="),
+        (lambda: np.sort(t, order="x"), "sort.order="), (lambda: np.max(t, out=1), "max.out="),
+    ]:  # fmt: skip
+        with pytest.raises(TypeError, match=rf"^np\.{name}\) is not defined for Tensors"):
+            call()
+    with pytest.raises(TypeError, match="astype"):
+        np.sum(t, dtype=int)
+
+
+def test_a_hundred_thousand_entries_need_no_square_of_memory():
+    a = np.linspace(-1, 2, 100_000)
+    x = leaf(a)
+    total = (np.gradient(x, 0.1) ** 2).sum() + np.median(x) + np.cumprod(1 + x / 1e5)[-1]
+    assert grad(total, x)[0].shape == a.shape
