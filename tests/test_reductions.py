@@ -313,6 +313,25 @@ def test_equal_entries():
     assert slope(np.nanmax, [np.nan, 3, 3]) == [[0, 0.5, 0.5]]
 
 
+def test_the_first_of_many_equal_entries_is_picked():
+    a, weights = np.arange(200) % 2, np.arange(1.0, 201.0)
+    order = np.argsort(a, stable=True)
+    expected = np.zeros(200)
+    expected[order] = weights
+    for function in (np.sort, lambda a: np.partition(a, 150)):
+        assert slope(lambda a, f=function: f(a) * weights, a) == [expected.tolist()]
+    for q, pick in [(0, 0), (30 / 199, 60), (1, 199)]:
+        (g,) = slope(lambda a, q=q: np.quantile(a, q), a)
+        assert np.round(g, 9).nonzero()[0].tolist() == [pick]
+
+
+def test_correlations_are_at_most_1():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        a = rng.standard_normal(5)
+        assert np.abs(np.corrcoef(leaf([a, 3 * a, -0.7 * a])).data).max() <= 1
+
+
 def test_nan():
     for function in (np.median, np.sort, lambda a: np.quantile(a, 0.2)):
         assert np.isnan(function(leaf([1, np.nan, 0])).data).any()
