@@ -30,7 +30,7 @@ from .ops import (  # isort: skip
     split, sqrt, squeeze, stack, std, subtract, swapaxes, take, take_along_axis, tanh, transpose,
     var, where,
 )  # fmt: skip
-from . import linalg, scipy  # noqa: F401  # NumPy's and SciPy's functions find what is in them
+from . import elementwise, linalg, reductions, scipy  # noqa: F401  # found through np.*
 from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
 

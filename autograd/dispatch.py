@@ -49,11 +49,11 @@ def implements(*functions: Callable[..., Any] | str) -> Callable[[_F], _F]:
 
     >>> import numpy as np
     >>> from autograd import Tensor
-    >>> @implements(np.ediff1d)
-    ... def ediff1d(ary):
-    ...     return ary[1:] - ary[:-1]
-    >>> np.ediff1d(Tensor([1.0, 4.0, 9.0]))
-    Tensor([3., 5.])
+    >>> @implements(np.polyval)
+    ... def polyval(p, x):
+    ...     return sum(c * x ** (len(p) - 1 - i) for i, c in enumerate(p))
+    >>> np.polyval([1, 0, 2], Tensor([1.0, 3.0]))
+    Tensor([ 3., 11.])
     """
 
     def enter(function: _F) -> _F:

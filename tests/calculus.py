@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autograd import Tensor
+from autograd.dispatch import implementations
 from autograd.testing import check_op
 
 
@@ -71,3 +72,12 @@ def check(row: Row) -> None:
                                                                               "atol": 1e-4}
             np.testing.assert_allclose(a.data, b, **tight)
     check_op(row.call, *arrays, order=row.order)
+
+
+def entered(module: str) -> set[str]:
+    """The names of NumPy's functions that a module of autograd computes on Tensors."""
+    return {
+        function.split(".")[-1] if isinstance(function, str) else function.__name__
+        for function, found in implementations.items()
+        if getattr(found, "__module__", "") == module
+    }

@@ -38,7 +38,6 @@ def test_an_op_is_found_whatever_its_parameters_are_called(function, call):
         return np.asarray(function(*given)), (None,)
 
     of_the_op.__name__ = function.__name__
-    registry.pop(function.__name__, None)  # one that is there already
     op(of_the_op)
 
     def on_tensors(*args, **options):
@@ -72,8 +71,8 @@ def test_every_position_of_numpy_counts():
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda t: np.sum(t, dtype=np.float32), r"np\.sum\(dtype=\)"),
-        (lambda t: np.var(t, 0, np.float32), r"np\.var\(dtype=\)"),
+        (lambda t: np.mean(t, 0, None, np.zeros(2)), r"np\.mean\(out=\)"),
+        (lambda t: np.var(t, mean=2.0), r"np\.var\(mean=\)"),
         (lambda t: np.sum(t, out=np.zeros(())), r"np\.sum\(out=\)"),
         (lambda t: np.exp(t, where=X > 1), r"np\.exp\(where=\)"),
         (lambda t: np.add(t, t, dtype=np.float32), r"np\.add\(dtype=\)"),
@@ -90,7 +89,7 @@ def test_functions_are_known_by_themselves_not_by_their_names():
     for function, name in [
         (np.fft.fft, r"np\.fft\.fft gives complex"),
         (np.emath.sqrt, r"np\.emath\.sqrt gives complex"),
-        (np.ediff1d, r"np\.ediff1d has no op.*@op def ediff1d"),
+        (np.i0, r"np\.i0 has no op.*@op def i0"),
     ]:  # fmt: skip
         with pytest.raises(TypeError, match=f"^{name}"):
             function(t)
@@ -150,9 +149,9 @@ def test_nothing_is_refused_where_there_is_no_graph_to_lose():
     np.testing.assert_array_equal(out, X)
     t = leaf(X)
     with no_grad():
-        assert np.ediff1d(t).shape == (3,)
+        assert np.i0(t).shape == (2, 2)
     with pytest.raises(TypeError, match="lose the graph"):
-        np.ediff1d(t)
+        np.i0(t)
     with pytest.raises(TypeError, match="lose the graph"):
         np.setdiff1d([t[0]], X)
 

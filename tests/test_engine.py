@@ -734,7 +734,7 @@ def test_numpys_order_of_arguments():
         assert g.shape == t.shape
     assert np.argmax(a=t) == 3 and np.allclose(t.data, b=t)
     with pytest.raises(TypeError, match="dtype"):
-        np.sum(t, dtype=np.float32)
+        np.add(t, t, dtype=np.float32)
     single = Tensor(np.ones(2, np.float32), requires_grad=True)
     assert np.clip(single, a_min=np.float64(0), a_max=None).dtype == np.float32
     assert ag.layer_norm(single, eps=np.float64(1e-5)).dtype == np.float32
@@ -814,14 +814,13 @@ def test_constant_functions_give_plain_arrays():
 
 
 def test_a_users_op_gets_its_numpy_function(registry):
-    assert "tan" not in engine.registry
+    assert "unwrap" not in engine.registry
 
     @op
-    def tan(x):
-        y = np.tan(x)
-        return y, (lambda g: g * (1 + y * y),)
+    def unwrap(x):
+        return np.unwrap(x), (lambda g: g,)
 
-    check_gradients(np.tan, [0.3, 1.0])
+    check_gradients(np.unwrap, [0.3, 6.0])
 
 
 def test_an_op_body_may_use_other_ops():

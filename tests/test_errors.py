@@ -65,8 +65,8 @@ MESSAGES = {
     "Tensor of a Tensor": (lambda: Tensor(leaf(2)), TypeError, r"use t\.data"),
     "math functions": (lambda: float(leaf()), TypeError, r"t\.item\(\)"),
     # NumPy's functions
-    "a ufunc without op": (lambda: np.tan(leaf(2)), TypeError, "np.tan has no op.*Adding an op"),
-    "a function without op": (lambda: np.median(leaf(2)), TypeError, "np.median has no op"),
+    "a ufunc without op": (lambda: np.frexp(leaf(2)), TypeError, "frexp has no op.*Adding an op"),
+    "a function without op": (lambda: np.i0(leaf(2)), TypeError, "np.i0 has no op"),
     "a ufunc's method": (lambda: np.add.reduce(leaf(2)), TypeError, "np.add.reduce.*the op"),
     "out=Tensor": (lambda: np.exp(leaf(2), out=leaf(2)), TypeError, r"write y = np\.exp"),
     "out=array": (lambda: np.exp(leaf(2), out=np.ones(2)), TypeError, r"write y = np\.exp"),
@@ -293,12 +293,11 @@ def test_errors_of_other_types_pass_through():
 
 def test_numpys_names_may_be_defined_again_too():
     for _ in range(2):
-        op(tan)
+        op(unwrap)
 
 
-def tan(x):
-    y = np.tan(x)
-    return y, (lambda g: g * (1 + y * y),)
+def unwrap(x):
+    return np.unwrap(x), (lambda g: g,)
 
 
 def test_the_same_op_may_be_defined_again():

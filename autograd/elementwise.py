@@ -1,0 +1,162 @@
+"""NumPy's functions of single entries that ops.py has no need of.
+
+Most are a line in a table: the function and its derivatives, which are written with operators and
+np.* functions as in any op, so that they have derivatives themselves.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .dispatch import implements
+from .tensor import Tensor, op
+
+# The derivative of each function at x, where its value is y.
+OF_ONE = {
+    np.square: lambda x, y: 2 * x,
+    np.reciprocal: lambda x, y: -y * y,
+    np.positive: lambda x, y: 1,
+    np.tan: lambda x, y: 1 + y * y,
+    np.sinh: lambda x, y: np.cosh(x),
+    np.cosh: lambda x, y: np.sinh(x),
+    np.arcsin: lambda x, y: 1 / np.sqrt((1 - x) * (1 + x)),
+    np.arccos: lambda x, y: -1 / np.sqrt((1 - x) * (1 + x)),
+    np.arctan: lambda x, y: np.square(1 / np.hypot(1, x)),  # x * x might overflow
+    np.arcsinh: lambda x, y: 1 / np.hypot(1, x),
+    np.arccosh: lambda x, y: 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)),
+    np.arctanh: lambda x, y: 1 / ((1 - x) * (1 + x)),
+    np.log2: lambda x, y: 1 / (math.log(2) * x),
+    np.log10: lambda x, y: 1 / (math.log(10) * x),
+    np.exp2: lambda x, y: math.log(2) * y,
+    np.cbrt: lambda x, y: 1 / (3 * y * y),  # at 0 it is inf, with NumPy's warning
+    np.fabs: lambda x, y: np.sign(x),  # 0 at 0
+    np.deg2rad: lambda x, y: math.pi / 180,
+    np.radians: lambda x, y: math.pi / 180,
+    np.rad2deg: lambda x, y: 180 / math.pi,
+    np.degrees: lambda x, y: 180 / math.pi,
+}
+
+
+def _ratio(x, y):
+    """x / y; where y is 0, it and all its derivatives are 0."""
+    return np.where(y == 0, 0, x / np.where(y == 0, 1, y))
+
+
+def _part(x, y, z, function, power):
+    """Of z = logaddexp(x, y): what part of e**z is e**x; 0 where both are -inf."""
+    lost = z == -np.inf
+    return power(-function(0, np.where(lost, np.inf, y) - np.where(lost, 0, x)))
+
+
+# The derivatives of each function at x and at y, where its value is z. They are 0 where there is
+# none: hypot and arctan2 at (0, 0), heaviside and copysign at x = 0.
+OF_TWO = {
+    np.hypot: (lambda x, y, z: _ratio(x, z), lambda x, y, z: _ratio(y, z)),
+    np.arctan2: (
+        lambda x, y, z: _ratio(_ratio(y, np.hypot(x, y)), np.hypot(x, y)),
+        lambda x, y, z: -_ratio(_ratio(x, np.hypot(x, y)), np.hypot(x, y)),
+    ),
+    np.logaddexp: (
+        lambda x, y, z: _part(x, y, z, np.logaddexp, np.exp),
+        lambda x, y, z: _part(y, x, z, np.logaddexp, np.exp),
+    ),
+    np.logaddexp2: (
+        lambda x, y, z: _part(x, y, z, np.logaddexp2, np.exp2),
+        lambda x, y, z: _part(y, x, z, np.logaddexp2, np.exp2),
+    ),
+    np.remainder: (lambda x, y, z: 1, lambda x, y, z: np.rint((z - x) / y)),
+    np.fmod: (lambda x, y, z: 1, lambda x, y, z: np.rint((z - x) / y)),
+    np.heaviside: (lambda x, y, z: 0, lambda x, y, z: x == 0),
+    np.copysign: (lambda x, y, z: np.sign(x) * np.copysign(1, y), lambda x, y, z: 0),
+}
+
+
+def _enter(function, *slopes):
+    """Make an op of a line of a table."""
+
+    def body(*args):
+        dtype = np.result_type(*args)
+        args = [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in args]
+        value = function(*args)
+        return value, tuple(lambda g, slope=slope: g * slope(*args, value) for slope in slopes)
+
+    body.__name__ = function.__name__
+    body.__doc__ = f"NumPy's {function.__name__}, elementwise."
+    op(body)
+
+
+for _function, _slope in OF_ONE.items():
+    _enter(_function, _slope)
+for _function, _slopes in OF_TWO.items():
+    _enter(_function, *_slopes)
+implements(np.real, np.conjugate, np.real_if_close)(lambda x: np.positive(x))
+
+
+@op
+def sinc(x):
+    """sin(pi x) / (pi x), and 1 at 0. Near 0 the derivative is a power series."""
+
+    def slope():
+        near = np.abs(x) < 0.25
+        far, close = np.where(near, 1, x), math.pi * np.where(near, x, 0)
+        total = 0.0
+        for k in range(8, 0, -1):
+            total = total * close**2 + (-1) ** k * 2 * k * math.pi / math.factorial(2 * k + 1)
+        return np.where(near, total * close, (np.cos(math.pi * far) - np.sinc(far)) / far)
+
+    return np.sinc(x), (lambda g: g * slope(),)
+
+
+@op
+def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+    """x with numbers in place of nan and of the infinities, where the derivative is 0."""
+    y = np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+    return y, (lambda g: np.where(np.isfinite(x), g, 0),)
+
+
+@op
+def ldexp(x, i):
+    """x * 2**i, where i are integers."""
+    return np.ldexp(x, i), (lambda g: np.ldexp(g, i),)
+
+
+@implements(np.float_power)
+def float_power(x, y):
+    """x ** y in float64."""
+    x, y = (v.astype(float) if type(v) is Tensor else np.asarray(v, float) for v in (x, y))
+    return np.power(x, y)
+
+
+@implements(np.fmax)
+def fmax(x, y):
+    """The larger one, or the one that is not nan. At a tie each gets half of the gradient."""
+    return np.maximum(np.where(np.isnan(x), y, x), np.where(np.isnan(y), x, y))
+
+
+@implements(np.fmin)
+def fmin(x, y):
+    """The smaller one, or the one that is not nan. At a tie each gets half of the gradient."""
+    return np.minimum(np.where(np.isnan(x), y, x), np.where(np.isnan(y), x, y))
+
+
+@implements(np.divmod)
+def divmod(x, y):
+    """x // y, which is a constant array, and the remainder."""
+    return np.floor_divide(x, y), np.remainder(x, y)
+
+
+@implements(np.select)
+def select(condlist, choicelist, default=0):
+    """For each entry the first of the choices whose condition holds, or else `default`."""
+    masks = [np.asarray(condition) for condition in condlist]
+    if len(masks) != len(choicelist) or not masks or any(m.dtype.kind != "b" for m in masks):
+        raise ValueError(
+            f"select: {len(masks)} conditions and {len(choicelist)} choices: it takes as many of "
+            "both, one or more, and the conditions are boolean arrays, such as x > 0"
+        )
+    y = default
+    for mask, choice in zip(masks[::-1], choicelist[::-1], strict=True):
+        y = np.where(mask, choice, y)
+    return y
