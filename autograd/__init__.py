@@ -25,11 +25,13 @@ from .graph import to_dot
 from .ops import (  # isort: skip
     abs, add, astype, broadcast_to, clip, concatenate, cos, cumsum, divide, exp, expand_dims,
     expm1, getitem, layer_norm, log, log1p, log_softmax, logsumexp, matmul, max, maximum, mean,
-    min, minimum, multiply, negative, norm, pad, power, prod, relu, reshape, scatter, sigmoid,
+    min, minimum, multiply, negative, norm, power, prod, relu, reshape, scatter, sigmoid,
     sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
     take_along_axis, tanh, transpose, var, where,
 )  # fmt: skip
+from . import products  # noqa: F401  # NumPy's functions find what is in it
 from .mode import in_this_mode
+from .movement import pad
 from .tensor import Tensor, grad, no_grad, op
 
 __all__ = [

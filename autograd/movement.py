@@ -1,0 +1,352 @@
+"""NumPy's functions that only move entries about: they copy, repeat and leave out, and fill up.
+
+The value is what NumPy makes of the arrays. For the gradient a function runs again, on positions:
+the entries of all its Tensors, numbered 1, 2, ..., as the imaginary parts of complex numbers. What
+it fills in, and what was no Tensor, is real, and comes out with position 0. The gradient of the
+value is then added up at the positions. `_MOVERS` lists the functions for which that is all.
+
+After them: what is a view or a join of core ops, for speed, and np.pad.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .dispatch import _plain, implements
+from .ops import broadcast_to, concatenate, reshape, scatter, transpose, where
+from .tensor import Tensor, array_of, op, register
+
+
+def as_tensor(x):
+    """x itself if it is a Tensor, else a constant one, of the dtype that NumPy gives it."""
+    return x if type(x) is Tensor else Tensor(x)
+
+
+def _is_data(x):
+    return type(x) is Tensor and x.dtype.kind == "f"
+
+
+def mover(function):
+    """What computes `function`, one that only moves entries about, on Tensors anywhere in a call.
+
+    The option `out` is left out, so that dispatch.py refuses it.
+    """
+
+    def moved(*arrays, call):
+        def vjp(g):
+            marks, end = [], 1
+            for x in arrays:  # with the same order of axes in memory, for order="K" or "A"
+                mark = np.zeros_like(array_of(x), dtype=complex)
+                mark.imag = np.arange(end, end + x.size).reshape(x.shape)
+                marks.append(mark)
+                end += x.size
+            total = scatter(g, call(marks).imag.astype(np.intp), (end,))
+            ends = np.cumsum([1, *(x.size for x in arrays)])
+            return tuple(
+                total[i : i + x.size].reshape(x.shape) for i, x in zip(ends, arrays, strict=False)
+            )
+
+        return call(arrays), vjp
+
+    # With the underscore it takes no name that a user's op may want; errors are told without it.
+    moved.__name__, moved.__doc__ = f"_{function.__name__}", function.__doc__
+    recorded = op(moved)
+
+    def on_tensors(*args, **options):
+        tensors: list[Tensor] = []
+        _plain([args, options], lambda x: tensors.append(x) if _is_data(x) else None)
+
+        def call(arrays):
+            rest = iter(arrays)
+            put = _plain([args, options], lambda x: next(rest) if _is_data(x) else array_of(x))
+            return function(*put[0], **put[1])
+
+        return recorded(*tensors, call=call)
+
+    theirs = inspect.signature(function)
+    kept = [p for p in theirs.parameters.values() if p.name != "out"]
+    on_tensors.__signature__ = theirs.replace(parameters=kept)  # type: ignore[attr-defined]
+    return on_tensors
+
+
+_MOVERS = (
+    np.block, np.choose, np.compress, np.delete, np.diag, np.diagflat, np.diagonal, np.extract,
+    np.flip, np.fliplr, np.flipud, np.linalg.diagonal, np.repeat, np.resize, np.roll, np.rot90,
+    np.tile,
+)  # fmt: skip
+for _function in _MOVERS:
+    implements(_function)(mover(_function))
+_insert, _pad_with_entries, _in_memory = mover(np.insert), mover(np.pad), mover(np.ravel)
+
+
+@implements(np.insert)
+def insert(arr, obj, values, axis=None):
+    """`values` before the indices `obj`; they take the dtype of `arr`."""
+    return _insert(as_tensor(arr), obj, values, axis)
+
+
+# ---------------------------------------------------------------- views
+
+
+def _permuter(function):
+    """A function that reorders axes: of an array with sizes 1, 2, ... the result tells how."""
+
+    def permute(a, *args, **options):
+        sizes = np.broadcast_to(0, range(1, a.ndim + 1))
+        return transpose(a, [n - 1 for n in function(sizes, *args, **options).shape])
+
+    return permute
+
+
+_MATRIX_TRANSPOSE = (np.matrix_transpose, np.linalg.matrix_transpose)
+for _function in (np.moveaxis, np.rollaxis, *_MATRIX_TRANSPOSE):
+    implements(_function)(_permuter(_function))
+
+
+def _enlarger(function):
+    """np.atleast_1d and its like: axes of size 1 are added."""
+
+    def enlarge(*arys):
+        made = [reshape(x, function(x.data).shape) for x in map(as_tensor, arys)]
+        return made[0] if len(made) == 1 else tuple(made)
+
+    return enlarge
+
+
+_atleast_1d, _atleast_2d, _atleast_3d = map(_enlarger, (np.atleast_1d, np.atleast_2d, np.atleast_3d))
+implements(np.atleast_1d)(_atleast_1d)
+implements(np.atleast_2d)(_atleast_2d)
+implements(np.atleast_3d)(_atleast_3d)
+
+
+@implements(np.ravel)
+def ravel(a, order="C"):
+    """All entries along one axis, in the order of the indices, or as they lie in memory."""
+    return reshape(a, -1) if order == "C" else _in_memory(a, order)
+
+
+@implements(np.copy)
+def copy(a, order="K"):
+    """The same entries in an array of their own."""
+    return a * 1
+
+
+@implements(np.broadcast_arrays)
+def broadcast_arrays(*args):
+    """Each of the arrays, broadcast to the shape of all of them together."""
+    shape = np.broadcast_shapes(*map(np.shape, map(array_of, args)))
+    return tuple(broadcast_to(as_tensor(x), shape) for x in args)
+
+
+@implements(np.meshgrid)
+def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
+    """Coordinate arrays of a grid, one per axis; with `sparse` the others have size 1."""
+    shapes = [x.shape for x in np.meshgrid(*map(array_of, xi), sparse=True, indexing=indexing)]
+    made = tuple(reshape(as_tensor(x), shape) for x, shape in zip(xi, shapes, strict=True))
+    return made if sparse else broadcast_arrays(*made)
+
+
+def _cutter(function, default):
+    """np.array_split and its like: slices where NumPy cuts the indices along the axis."""
+
+    def cut(ary, indices_or_sections, axis=default):
+        options = {"axis": axis} if function is np.array_split else {}
+        function(ary.data, indices_or_sections, **options)  # refuses what cannot be
+        axis = min(axis, ary.ndim - 1) % ary.ndim  # hsplit cuts the only axis, if there is one
+        parts = np.array_split(np.arange(ary.shape[axis]), indices_or_sections)
+        ranges = [slice(part[0], part[-1] + 1) if part.size else slice(0, 0) for part in parts]
+        return [ary[(slice(None),) * axis + (r,)] for r in ranges]
+
+    return cut
+
+
+for _function, _axis in ((np.array_split, 0), (np.hsplit, 1), (np.vsplit, 0), (np.dsplit, 2)):
+    implements(_function)(_cutter(_function, _axis))
+
+
+def unstack(x, *, axis=0):
+    """The entries along an axis, as a tuple."""
+    axis = normalize_axis_index(axis, x.ndim)
+    return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
+
+
+if hasattr(np, "unstack"):  # from NumPy 2.1 on
+    implements(np.unstack)(unstack)
+
+
+@implements(np.trim_zeros)
+def trim_zeros(filt, trim="fb", **axis):
+    """Without the zeros at the front ("f") and the back ("b"), in all axes or in `axis`."""
+    kept = np.trim_zeros(filt.data, trim, **axis)
+    front = np.trim_zeros(filt.data, "f", **axis) if "f" in trim.lower() else filt
+    starts = [n - m for n, m in zip(filt.shape, front.shape, strict=True)]
+    return filt[tuple(slice(i, i + n) for i, n in zip(starts, kept.shape, strict=True))]
+
+
+@implements(np.tril)
+def tril(m, k=0):
+    """The entries of the last two axes below diagonal `k` and on it; 0 elsewhere."""
+    return where(np.tril(np.ones(m.shape[-2:], bool), k), m, 0)
+
+
+@implements(np.triu)
+def triu(m, k=0):
+    """The entries of the last two axes above diagonal `k` and on it; 0 elsewhere."""
+    return where(np.triu(np.ones(m.shape[-2:], bool), k), m, 0)
+
+
+@op
+def _windows(x, window, axes):
+    shape = (*window,)
+
+    def vjp(g):
+        gx = np.zeros(x.shape, g.dtype)
+        for index in np.ndindex(shape):  # entry by entry of the windows, for all windows at once
+            starts = np.zeros(x.ndim, int)
+            np.add.at(starts, list(axes), index)
+            place = tuple(slice(i, i + n) for i, n in zip(starts, g.shape, strict=False))
+            if type(g) is Tensor:
+                gx = gx + scatter(g[(..., *index)], place, x.shape)
+            else:
+                gx[place] += g[(..., *index)]
+        return gx
+
+    return sliding_window_view(array_of(x), window, axes), (vjp,)
+
+
+@implements(sliding_window_view)
+def _sliding_window_view(x, window_shape, axis=None):
+    window = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
+    axes = range(x.ndim) if axis is None else axis
+    axes = normalize_axis_tuple(axes, x.ndim, allow_duplicate=True)
+    return _windows(x, window, axes)
+
+
+# ---------------------------------------------------------------- joins
+
+
+@implements(np.hstack)
+def hstack(tup):
+    """Joined along the second axis; along the first if they have one."""
+    arrays = [_atleast_1d(x) for x in tup]
+    return concatenate(arrays, axis=min(1, arrays[0].ndim - 1) if arrays else 0)
+
+
+@implements(np.vstack)
+def vstack(tup):
+    """Joined along the first axis, where 1-D arrays are rows."""
+    return concatenate([_atleast_2d(x) for x in tup], axis=0)
+
+
+@implements(np.dstack)
+def dstack(tup):
+    """Joined along the third axis."""
+    return concatenate([_atleast_3d(x) for x in tup], axis=2)
+
+
+@implements(np.column_stack)
+def column_stack(tup):
+    """Joined along the second axis, where 1-D arrays are columns."""
+    columns = [x if x.ndim > 1 else reshape(x, (-1, 1)) for x in map(as_tensor, tup)]
+    return concatenate(columns, axis=1)
+
+
+@implements(np.append)
+def append(arr, values, axis=None):
+    """Two arrays joined along `axis`; flattened first if None."""
+    return concatenate([as_tensor(arr), as_tensor(values)], axis=axis)
+
+
+# ---------------------------------------------------------------- pad
+
+_STATISTICS = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+
+
+def _pairs(x, ndim):
+    """One (before, after) per axis, from all that np.pad takes for it."""
+    if isinstance(x, dict):
+        given = {axis % ndim: np.broadcast_to(pair, 2) for axis, pair in x.items()}
+        return np.array([given.get(axis, (0, 0)) for axis in range(ndim)])
+    return np.broadcast_to(x, (ndim, 2))
+
+
+@op
+def _pad(x, widths, options):
+    inside = tuple(slice(i, i + n) for i, n in zip(widths[:, 0], x.shape, strict=True))
+    return np.pad(x, widths, **options), (lambda g: g[inside],)
+
+
+@register
+def pad(
+    x: Any,
+    pad_width: Any,
+    mode: str = "constant",
+    constant_values: Any = None,
+    *,
+    stat_length: Any = None,
+    end_values: Any = None,
+    reflect_type: Any = None,
+) -> Tensor:
+    """x with entries around it: `pad_width` is n, (before, after), or one of these per axis.
+
+    The modes are those of np.pad but for a function. In "maximum", "minimum" and "median" ties are
+    treated as by these functions, and the entries that "empty" leaves undefined are 0.
+    """
+    if callable(mode):
+        raise TypeError("pad: a function as mode writes into an array, which no graph can record: "
+                        "give the name of a mode, or join the parts with concatenate()")  # fmt: skip
+    given = {"constant_values": constant_values, "stat_length": stat_length,
+             "end_values": end_values, "reflect_type": reflect_type}  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    x = as_tensor(x)
+    widths = _pairs(pad_width, x.ndim)
+    if mode == "constant":
+        return _pad(x, widths, options)
+    np.pad(x.data, widths, mode, **options)  # refuses what cannot be
+    if mode == "empty":
+        return _pad(x, widths, {})
+    if mode not in (*_STATISTICS, "linear_ramp") and reflect_type != "odd":
+        return _pad_with_entries(x, widths, mode, **options)
+    for axis, (before, after) in enumerate(widths):
+        if before or after:
+            chosen = {name: _pairs(value, x.ndim)[axis] for name, value in options.items()}
+            first = _padded(np.moveaxis(x, axis, 0), before, after, mode, **chosen)
+            x = np.moveaxis(first, 0, axis)
+    return x
+
+
+def _padded(y, before, after, mode, stat_length=(None, None), end_values=(0, 0), reflect_type=""):
+    """y with entries computed from it before and after its first axis."""
+    if mode in ("reflect", "symmetric"):
+        return _reflected(y, before, after, mode == "reflect" and len(y) > 1)
+    sides = []
+    for n, part, length, end in zip(
+        (before, after), (y, y[::-1]), stat_length, end_values, strict=True
+    ):
+        if mode == "linear_ramp":
+            slope = np.arange(n).reshape(-1, *[1] * (y.ndim - 1)).astype(y.dtype) / n
+            sides.append(end + (part[:1] - end) * slope)
+        else:
+            entry = _STATISTICS[mode](part[:length], axis=0, keepdims=True)
+            sides.append(broadcast_to(entry, (n, *y.shape[1:])))
+    return concatenate([sides[0], y, sides[1][::-1]])
+
+
+def _reflected(y, before, after, skip):
+    """y reflected about its ends in both directions, again and again as far as needed."""
+    n = len(y) - skip
+    while before or after:
+        i, j = min(before, n), min(after, n)
+        left, right = y[skip : i + skip][::-1], y[::-1][skip : j + skip]
+        y = concatenate([2 * y[:1] - left, y, 2 * y[-1:] - right])
+        before, after = before - i, after - j
+    return y
+
+
+Tensor.pad = pad  # type: ignore[method-assign]
+del _function, _axis
