@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -41,7 +42,7 @@ CONSTANT = {
 } | {np.linalg.matrix_rank}  # fmt: skip
 
 # NumPy functions that write into their argument.
-WRITERS = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+WRITERS = {np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
 
 
 def implements(*functions: Callable[..., Any] | str) -> Callable[[_F], _F]:
@@ -91,7 +92,7 @@ def call(function, args, kwargs, data_of):
     try:
         return found(*args, **kwargs)
     except (ValueError, TypeError, IndexError) as error:
-        if function.__name__ in str(error):
+        if function.__name__ in re.findall(r"\w+", str(error)):
             raise
         raise type(error)(f"{name_of(function)}: {error}") from error
 

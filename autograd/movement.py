@@ -10,7 +10,6 @@ After them: what is a view or a join of core ops, for speed, and np.pad.
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -32,10 +31,7 @@ def _is_data(x):
 
 
 def mover(function):
-    """What computes `function`, one that only moves entries about, on Tensors anywhere in a call.
-
-    The option `out` is left out, so that dispatch.py refuses it.
-    """
+    """What computes `function`, one that only moves entries, of Tensors anywhere in its call."""
 
     def moved(*arrays, call):
         def vjp(g):
@@ -68,20 +64,30 @@ def mover(function):
 
         return recorded(*tensors, call=call)
 
-    theirs = inspect.signature(function)
-    kept = [p for p in theirs.parameters.values() if p.name != "out"]
-    on_tensors.__signature__ = theirs.replace(parameters=kept)  # type: ignore[attr-defined]
     return on_tensors
 
 
 _MOVERS = (
-    np.block, np.choose, np.compress, np.delete, np.diag, np.diagflat, np.diagonal, np.extract,
-    np.flip, np.fliplr, np.flipud, np.linalg.diagonal, np.repeat, np.resize, np.roll, np.rot90,
-    np.tile,
+    np.block, np.delete, np.diag, np.diagflat, np.diagonal, np.extract, np.flip, np.fliplr,
+    np.flipud, np.linalg.diagonal, np.repeat, np.resize, np.roll, np.rot90, np.tile,
 )  # fmt: skip
 for _function in _MOVERS:
     implements(_function)(mover(_function))
-_insert, _pad_with_entries, _in_memory = mover(np.insert), mover(np.pad), mover(np.ravel)
+_choose, _compress, _insert, _pad_with_entries, _in_memory = map(
+    mover, (np.choose, np.compress, np.insert, np.pad, np.ravel)
+)
+
+
+@implements(np.choose)
+def choose(a, choices, mode="raise"):
+    """Entry by entry, that of the choice with the number in a."""
+    return _choose(a, choices, mode=mode)
+
+
+@implements(np.compress)
+def compress(condition, a, axis=None):
+    """What lies along `axis` where the condition holds."""
+    return _compress(condition, a, axis)
 
 
 @implements(np.insert)
@@ -145,7 +151,7 @@ def broadcast_arrays(*args):
 
 @implements(np.meshgrid)
 def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
-    """Coordinate arrays of a grid, one per axis; with `sparse` the others have size 1."""
+    """Coordinate arrays of a grid, as a tuple; with `sparse` the other axes have size 1."""
     shapes = [x.shape for x in np.meshgrid(*map(array_of, xi), sparse=True, indexing=indexing)]
     made = tuple(reshape(as_tensor(x), shape) for x, shape in zip(xi, shapes, strict=True))
     return made if sparse else broadcast_arrays(*made)
@@ -180,10 +186,11 @@ if hasattr(np, "unstack"):  # from NumPy 2.1 on
 
 
 @implements(np.trim_zeros)
-def trim_zeros(filt, trim="fb", **axis):
+def trim_zeros(filt, trim="fb", axis=None):
     """Without the zeros at the front ("f") and the back ("b"), in all axes or in `axis`."""
-    kept = np.trim_zeros(filt.data, trim, **axis)
-    front = np.trim_zeros(filt.data, "f", **axis) if "f" in trim.lower() else filt
+    options = {} if axis is None else {"axis": axis}  # which NumPy has from 2.2 on
+    kept = np.trim_zeros(filt.data, trim, **options)
+    front = np.trim_zeros(filt.data, "f", **options) if "f" in trim.lower() else filt
     starts = [n - m for n, m in zip(filt.shape, front.shape, strict=True)]
     return filt[tuple(slice(i, i + n) for i, n in zip(starts, kept.shape, strict=True))]
 
@@ -201,12 +208,12 @@ def triu(m, k=0):
 
 
 @op
-def _windows(x, window, axes):
-    shape = (*window,)
+def _sliding_window_view(x, window, axes):
+    """All windows of a shape, as a view: their axes come last."""
 
     def vjp(g):
         gx = np.zeros(x.shape, g.dtype)
-        for index in np.ndindex(shape):  # entry by entry of the windows, for all windows at once
+        for index in np.ndindex(*window):  # entry by entry of the windows, for all windows at once
             starts = np.zeros(x.ndim, int)
             np.add.at(starts, list(axes), index)
             place = tuple(slice(i, i + n) for i, n in zip(starts, g.shape, strict=False))
@@ -220,11 +227,12 @@ def _windows(x, window, axes):
 
 
 @implements(sliding_window_view)
-def _sliding_window_view(x, window_shape, axis=None):
+def windows(x, window_shape, axis=None):
+    """All windows of x of the given shape, in all axes or in `axis`."""
     window = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
     axes = range(x.ndim) if axis is None else axis
     axes = normalize_axis_tuple(axes, x.ndim, allow_duplicate=True)
-    return _windows(x, window, axes)
+    return _sliding_window_view(x, window, axes)
 
 
 # ---------------------------------------------------------------- joins
@@ -277,6 +285,7 @@ def _pairs(x, ndim):
 
 @op
 def _pad(x, widths, options):
+    """x with constants around it, `widths` of them before and after each axis."""
     inside = tuple(slice(i, i + n) for i, n in zip(widths[:, 0], x.shape, strict=True))
     return np.pad(x, widths, **options), (lambda g: g[inside],)
 
@@ -304,6 +313,8 @@ def pad(
              "end_values": end_values, "reflect_type": reflect_type}  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     x = as_tensor(x)
+    if not x.ndim:
+        return x * 1  # as np.pad
     widths = _pairs(pad_width, x.ndim)
     if mode == "constant":
         return _pad(x, widths, options)
@@ -312,7 +323,7 @@ def pad(
         return _pad(x, widths, {})
     if mode not in (*_STATISTICS, "linear_ramp") and reflect_type != "odd":
         return _pad_with_entries(x, widths, mode, **options)
-    for axis, (before, after) in enumerate(widths):
+    for axis, (before, after) in enumerate(widths.tolist()):
         if before or after:
             chosen = {name: _pairs(value, x.ndim)[axis] for name, value in options.items()}
             first = _padded(np.moveaxis(x, axis, 0), before, after, mode, **chosen)

@@ -512,10 +512,11 @@ def broadcast_to(x, shape):
 
 @op
 def _concatenate(*arrays, axis):
-    axis = normalize_axis_index(axis, arrays[0].ndim)
+    y = np.concatenate(arrays, axis=axis)
+    axis = normalize_axis_index(axis, y.ndim)
     ends = np.cumsum([x.shape[axis] for x in arrays])
     parts = [(slice(None),) * axis + (slice(i, j),) for i, j in pairwise([0, *ends])]
-    return np.concatenate(arrays, axis=axis), tuple(lambda g, part=part: g[part] for part in parts)
+    return y, tuple(lambda g, part=part: g[part] for part in parts)
 
 
 @register

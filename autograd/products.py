@@ -169,13 +169,15 @@ def outer(a, b):
 
 @implements(np.linalg.outer)
 def _outer(x1, x2):
-    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
-        raise ValueError(f"outer needs two arrays of one axis, got {np.shape(x1)}, {np.shape(x2)}")
+    x1, x2 = as_tensor(x1), as_tensor(x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"outer needs two arrays of one axis, got {x1.shape}, {x2.shape}")
     return outer(x1, x2)
 
 
 @op
 def _vecdot(x, y):
+    """The dot products of the vectors along the last axis; the other axes broadcast."""
     return np.vecdot(x, y), (lambda g: g[..., None] * y, lambda g: g[..., None] * x)
 
 
@@ -239,6 +241,7 @@ def _cross(x1, x2, axis=-1):
 
 @op
 def _convolve(x, y):
+    """sum(x[i] * y[k - i]) for every k, of two arrays of one axis, not empty."""
     return np.convolve(x, y), (
         lambda g: np.correlate(g, y, "valid"),
         lambda g: np.correlate(g, x, "valid"),
@@ -258,7 +261,9 @@ def convolve(a, v, mode="full"):
 @implements(np.correlate)
 def correlate(a, v, mode="valid"):
     """sum(a[i + k] * v[i]) for every k: "full", or of the middle "same" or "valid"."""
-    a, v = np.atleast_1d(as_tensor(a)), np.atleast_1d(as_tensor(v))
+    a, v = as_tensor(a), as_tensor(v)
+    if a.ndim != 1 or v.ndim != 1:
+        raise ValueError(f"correlate needs two arrays of one axis, got {a.shape}, {v.shape}")
     if a.size < v.size:
         return convolve(a[::-1], v, mode)[::-1]
     return convolve(a, v[::-1], mode)
