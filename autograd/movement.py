@@ -71,29 +71,12 @@ _MOVERS = (
     np.block, np.delete, np.diag, np.diagflat, np.diagonal, np.extract, np.flip, np.fliplr,
     np.flipud, np.linalg.diagonal, np.repeat, np.resize, np.roll, np.rot90, np.tile,
 )  # fmt: skip
+_function: Any
 for _function in _MOVERS:
     implements(_function)(mover(_function))
 _choose, _compress, _insert, _pad_with_entries, _in_memory = map(
     mover, (np.choose, np.compress, np.insert, np.pad, np.ravel)
 )
-
-
-@implements(np.choose)
-def choose(a, choices, mode="raise"):
-    """Entry by entry, that of the choice with the number in a."""
-    return _choose(a, choices, mode=mode)
-
-
-@implements(np.compress)
-def compress(condition, a, axis=None):
-    """What lies along `axis` where the condition holds."""
-    return _compress(condition, a, axis)
-
-
-@implements(np.insert)
-def insert(arr, obj, values, axis=None):
-    """`values` before the indices `obj`; they take the dtype of `arr`."""
-    return _insert(as_tensor(arr), obj, values, axis)
 
 
 # ---------------------------------------------------------------- views
@@ -124,22 +107,8 @@ def _enlarger(function):
     return enlarge
 
 
-_atleast_1d, _atleast_2d, _atleast_3d = map(_enlarger, (np.atleast_1d, np.atleast_2d, np.atleast_3d))
-implements(np.atleast_1d)(_atleast_1d)
-implements(np.atleast_2d)(_atleast_2d)
-implements(np.atleast_3d)(_atleast_3d)
-
-
-@implements(np.ravel)
-def ravel(a, order="C"):
-    """All entries along one axis, in the order of the indices, or as they lie in memory."""
-    return reshape(a, -1) if order == "C" else _in_memory(a, order)
-
-
-@implements(np.copy)
-def copy(a, order="K"):
-    """The same entries in an array of their own."""
-    return a * 1
+for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
+    implements(_function)(_enlarger(_function))
 
 
 @implements(np.broadcast_arrays)
@@ -195,18 +164,6 @@ def trim_zeros(filt, trim="fb", axis=None):
     return filt[tuple(slice(i, i + n) for i, n in zip(starts, kept.shape, strict=True))]
 
 
-@implements(np.tril)
-def tril(m, k=0):
-    """The entries of the last two axes below diagonal `k` and on it; 0 elsewhere."""
-    return where(np.tril(np.ones(m.shape[-2:], bool), k), m, 0)
-
-
-@implements(np.triu)
-def triu(m, k=0):
-    """The entries of the last two axes above diagonal `k` and on it; 0 elsewhere."""
-    return where(np.triu(np.ones(m.shape[-2:], bool), k), m, 0)
-
-
 @op
 def _sliding_window_view(x, window, axes):
     """All windows of a shape, as a view: their axes come last."""
@@ -217,10 +174,11 @@ def _sliding_window_view(x, window, axes):
             starts = np.zeros(x.ndim, int)
             np.add.at(starts, list(axes), index)
             place = tuple(slice(i, i + n) for i, n in zip(starts, g.shape, strict=False))
+            pick = (..., *index)
             if type(g) is Tensor:
-                gx = gx + scatter(g[(..., *index)], place, x.shape)
+                gx = gx + scatter(g[pick], place, x.shape)
             else:
-                gx[place] += g[(..., *index)]
+                gx[place] += g[pick]
         return gx
 
     return sliding_window_view(array_of(x), window, axes), (vjp,)
@@ -235,44 +193,40 @@ def windows(x, window_shape, axis=None):
     return _sliding_window_view(x, window, axes)
 
 
-# ---------------------------------------------------------------- joins
+# ---------------------------------------------------------------- lines in terms of others
 
 
-@implements(np.hstack)
-def hstack(tup):
-    """Joined along the second axis; along the first if they have one."""
-    arrays = [_atleast_1d(x) for x in tup]
-    return concatenate(arrays, axis=min(1, arrays[0].ndim - 1) if arrays else 0)
+def _joined(arrays, axis):
+    return concatenate([as_tensor(x) for x in arrays], axis=axis)
 
 
-@implements(np.vstack)
-def vstack(tup):
-    """Joined along the first axis, where 1-D arrays are rows."""
-    return concatenate([_atleast_2d(x) for x in tup], axis=0)
-
-
-@implements(np.dstack)
-def dstack(tup):
-    """Joined along the third axis."""
-    return concatenate([_atleast_3d(x) for x in tup], axis=2)
-
-
-@implements(np.column_stack)
-def column_stack(tup):
-    """Joined along the second axis, where 1-D arrays are columns."""
-    columns = [x if x.ndim > 1 else reshape(x, (-1, 1)) for x in map(as_tensor, tup)]
-    return concatenate(columns, axis=1)
-
-
-@implements(np.append)
-def append(arr, values, axis=None):
-    """Two arrays joined along `axis`; flattened first if None."""
-    return concatenate([as_tensor(arr), as_tensor(values)], axis=axis)
+_LINES: dict[Any, Any] = {  # under NumPy's names of the arguments
+    np.append: lambda arr, values, axis=None: _joined([arr, values], axis),
+    np.choose: lambda a, choices, mode="raise": _choose(a, choices, mode=mode),
+    np.column_stack: lambda tup: _joined(
+        [x if np.ndim(x) > 1 else np.reshape(x, (-1, 1)) for x in tup], 1
+    ),
+    np.compress: lambda condition, a, axis=None: _compress(condition, a, axis),
+    np.copy: lambda a, order="K": a * 1,
+    np.dstack: lambda tup: _joined([np.atleast_3d(x) for x in tup], 2),
+    np.hstack: lambda tup: _joined(
+        [np.atleast_1d(x) for x in tup], int(len(tup) > 0 and np.ndim(tup[0]) > 1)
+    ),
+    np.insert: lambda arr, obj, values, axis=None: _insert(as_tensor(arr), obj, values, axis),
+    np.ravel: lambda a, order="C": reshape(a, -1) if order == "C" else _in_memory(a, order),
+    np.tril: lambda m, k=0: where(np.tril(np.ones(m.shape[-2:], bool), k), m, 0),
+    np.triu: lambda m, k=0: where(np.triu(np.ones(m.shape[-2:], bool), k), m, 0),
+    np.vstack: lambda tup: _joined([np.atleast_2d(x) for x in tup], 0),
+}  # fmt: skip
+for _function, _line in _LINES.items():
+    implements(_function)(_line)
 
 
 # ---------------------------------------------------------------- pad
 
-_STATISTICS = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+_STATISTICS: dict[str, Any] = {
+    "maximum": np.max, "mean": np.mean, "median": np.median, "minimum": np.min,
+}  # fmt: skip
 
 
 def _pairs(x, ndim):
@@ -307,23 +261,26 @@ def pad(
     treated as by these functions, and the entries that "empty" leaves undefined are 0.
     """
     if callable(mode):
-        raise TypeError("pad: a function as mode writes into an array, which no graph can record: "
-                        "give the name of a mode, or join the parts with concatenate()")  # fmt: skip
+        raise TypeError(
+            "pad: a function as mode writes into an array, which no graph can record: give the "
+            "name of a mode, or join the parts with concatenate()"
+        )
     given = {"constant_values": constant_values, "stat_length": stat_length,
              "end_values": end_values, "reflect_type": reflect_type}  # fmt: skip
-    options = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {name: v for name, v in given.items() if v is not None}
     x = as_tensor(x)
     if not x.ndim:
         return x * 1  # as np.pad
     widths = _pairs(pad_width, x.ndim)
     if mode == "constant":
         return _pad(x, widths, options)
-    np.pad(x.data, widths, mode, **options)  # refuses what cannot be
+    refuse_what_cannot_be: Any = np.pad
+    refuse_what_cannot_be(x.data, widths, mode, **options)
     if mode == "empty":
         return _pad(x, widths, {})
     if mode not in (*_STATISTICS, "linear_ramp") and reflect_type != "odd":
         return _pad_with_entries(x, widths, mode, **options)
-    for axis, (before, after) in enumerate(widths.tolist()):
+    for axis, (before, after) in enumerate(widths.tolist()):  # one after the other, as np.pad
         if before or after:
             chosen = {name: _pairs(value, x.ndim)[axis] for name, value in options.items()}
             first = _padded(np.moveaxis(x, axis, 0), before, after, mode, **chosen)
@@ -359,5 +316,5 @@ def _reflected(y, before, after, skip):
     return y
 
 
-Tensor.pad = pad  # type: ignore[method-assign]
-del _function, _axis
+setattr(Tensor, "pad", pad)  # noqa: B010  # mypy takes an assignment for a mistake
+del _function, _axis, _line

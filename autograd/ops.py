@@ -619,7 +619,7 @@ def take(x: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") 
     indices = np.asarray(indices)
     indices = indices.astype(int) if indices.dtype == bool else indices
     if mode != "raise":
-        entries = np.arange(x.size if axis is None else x.shape[axis])
+        entries: Any = np.arange(x.size if axis is None else x.shape[axis])
         indices = entries.take(indices, mode=mode)
     if axis is None:
         return getitem(reshape(x, -1), indices)

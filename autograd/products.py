@@ -14,7 +14,7 @@ import numpy as np
 
 from .dispatch import implements
 from .movement import as_tensor
-from .ops import concatenate, matmul, multiply, reshape, sum, transpose, where
+from .ops import concatenate, reshape, sum, transpose, where
 from .tensor import op
 
 # ---------------------------------------------------------------- einsum
@@ -28,8 +28,8 @@ def einsum(*operands, optimize="greedy"):
 
     False means the same as True: two operands at a time.
     """
-    subscripts, *operands = operands if isinstance(operands[0], str) else _from_lists(operands)
-    tensors = [as_tensor(x) for x in operands]
+    subscripts, *arrays = operands if isinstance(operands[0], str) else _from_lists(operands)
+    tensors = [as_tensor(x) for x in arrays]
     order = tuple(optimize) if isinstance(optimize, list) else optimize or "greedy"
     inputs, output, path = _plan(subscripts, order, *(x.shape for x in tensors))
     sizes: dict[str, int] = {}
@@ -43,10 +43,12 @@ def einsum(*operands, optimize="greedy"):
         while chosen:
             y, b = chosen.pop()
             kept = {*output, *(c for _, letters in (*waiting, *chosen) for c in letters)}
-            x, a = _product(*_alone(x, a, kept.union(b)), *_alone(y, b, kept.union(a)), kept)
+            (x, a), (y, b) = _alone(x, a, kept.union(b)), _alone(y, b, kept.union(a))
+            x, a = _product(x, a, y, b, kept)
         waiting.append((x, a))
-    (x, a), = waiting
-    return _axes_in(*_alone(x, a, output), output)
+    x, a = waiting[0]
+    x, a = _alone(x, a, output)
+    return _axes_in(x, a, output)
 
 
 def _from_lists(operands):
@@ -102,15 +104,16 @@ def _product(x, a, y, b, kept):
     batch = "".join(c for c in a if c in b and c in kept)
     summed = "".join(c for c in a if c in b and c not in kept)
     rows, columns = ("".join(c for c in p if c not in q) for p, q in ((a, b), (b, a)))
+    letters = batch + rows + columns
     x, y = _axes_in(x, a, batch + rows + summed), _axes_in(y, b, batch + summed + columns)
     n, m = len(batch), len(batch) + len(rows)
     sizes = x.shape[:m] + y.shape[n + len(summed) :]
     if summed:
         x = _reshaped(x, (*sizes[:n], math.prod(sizes[n:m]), math.prod(x.shape[m:])))
         y = _reshaped(y, (*sizes[:n], x.shape[-1], math.prod(sizes[m:])))
-        return _reshaped(matmul(x, y), sizes), batch + rows + columns
-    x, y = _reshaped(x, x.shape + (1,) * len(columns)), y
-    return multiply(x, _reshaped(y, sizes[:n] + (1,) * len(rows) + sizes[m:])), batch + rows + columns
+        return _reshaped(x @ y, sizes), letters
+    x = _reshaped(x, x.shape + (1,) * len(columns))
+    return x * _reshaped(y, sizes[:n] + (1,) * len(rows) + sizes[m:]), letters
 
 
 def _reshaped(x, shape):
@@ -132,14 +135,20 @@ def dot(a, b):
 @implements(np.inner)
 def inner(a, b):
     """The sum of products over the last axes."""
-    a, b = as_tensor(a), as_tensor(b)
-    return tensordot(a, b, (-1, -1)) if a.ndim and b.ndim else a * b
+    return tensordot(a, b, (-1, -1)) if np.ndim(a) and np.ndim(b) else dot(a, b)
 
 
-@implements(np.vdot)
-def vdot(a, b):
-    """The dot product of all entries."""
-    return reshape(as_tensor(a), -1) @ reshape(as_tensor(b), -1)
+@op
+def _vecdot(x, y):
+    """The dot products of the vectors along the last axis; the other axes broadcast."""
+    return np.vecdot(x, y), (lambda g: g[..., None] * y, lambda g: g[..., None] * x)
+
+
+implements(np.vdot)(lambda a, b: np.ravel(as_tensor(a)) @ np.ravel(as_tensor(b)))
+implements(np.outer)(lambda a, b: reshape(as_tensor(a), (-1, 1)) * reshape(as_tensor(b), -1))
+implements(np.vecdot, np.linalg.vecdot)(
+    lambda x1, x2, axis=-1: _vecdot(*(np.moveaxis(as_tensor(x), axis, -1) for x in (x1, x2)))
+)
 
 
 @implements(np.tensordot, np.linalg.tensordot)
@@ -161,48 +170,24 @@ def tensordot(a, b, axes=2):
     return _product(a, x, b, y, {c for c in x + y if (c in x) != (c in y)})[0]
 
 
-@implements(np.outer)
-def outer(a, b):
-    """Every entry of a times every entry of b."""
-    return reshape(as_tensor(a), (-1, 1)) * reshape(as_tensor(b), -1)
-
-
 @implements(np.linalg.outer)
-def _outer(x1, x2):
+def outer(x1, x2):
     x1, x2 = as_tensor(x1), as_tensor(x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ValueError(f"outer needs two arrays of one axis, got {x1.shape}, {x2.shape}")
-    return outer(x1, x2)
-
-
-@op
-def _vecdot(x, y):
-    """The dot products of the vectors along the last axis; the other axes broadcast."""
-    return np.vecdot(x, y), (lambda g: g[..., None] * y, lambda g: g[..., None] * x)
-
-
-@implements(np.vecdot, np.linalg.vecdot)
-def vecdot(x1, x2, axis=-1):
-    """The dot products of the vectors along `axis`; the other axes broadcast."""
-    return _vecdot(*(np.moveaxis(as_tensor(x), axis, -1) for x in (x1, x2)))
+    return np.outer(x1, x2)
 
 
 @op
 def matvec(x, y):
     """Matrices times vectors; the other axes broadcast."""
-    return np.matvec(x, y), (
-        lambda g: g[..., None] * y[..., None, :],
-        lambda g: np.vecmat(g, x),
-    )
+    return np.matvec(x, y), (lambda g: g[..., None] * y[..., None, :], lambda g: np.vecmat(g, x))
 
 
 @op
 def vecmat(x, y):
     """Vectors times matrices; the other axes broadcast."""
-    return np.vecmat(x, y), (
-        lambda g: np.matvec(y, g),
-        lambda g: x[..., None] * g[..., None, :],
-    )
+    return np.vecmat(x, y), (lambda g: np.matvec(y, g), lambda g: x[..., None] * g[..., None, :])
 
 
 @implements(np.kron)
@@ -222,7 +207,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(as_tensor(a), axisa, -1), np.moveaxis(as_tensor(b), axisb, -1)
-    np.cross(*(np.zeros(x.shape[-1]) for x in (a, b)))  # refuses what cannot be
+    np.cross(np.zeros(a.shape[-1]), np.zeros(b.shape[-1]))  # refuses what cannot be
     flat = a.shape[-1] == b.shape[-1] == 2
     a, b = (x if x.shape[-1] == 3 else concatenate([x, x[..., :1] * 0], -1) for x in (a, b))
     c = a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
@@ -242,10 +227,7 @@ def _cross(x1, x2, axis=-1):
 @op
 def _convolve(x, y):
     """sum(x[i] * y[k - i]) for every k, of two arrays of one axis, not empty."""
-    return np.convolve(x, y), (
-        lambda g: np.correlate(g, y, "valid"),
-        lambda g: np.correlate(g, x, "valid"),
-    )
+    return np.convolve(x, y), (lambda g: np.correlate(g, y), lambda g: np.correlate(g, x))
 
 
 @implements(np.convolve)

@@ -38,7 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TARGETS = [
     *(
         f"autograd/{name}.py"
-        for name in "mode tensor gradients dispatch errors ops movement products check anomaly graph testing".split()
+        for name in """mode tensor gradients dispatch errors ops movement products check anomaly
+        graph testing""".split()
     ),
     "nn/functional.py",
 ]
