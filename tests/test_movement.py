@@ -179,7 +179,7 @@ def test_tensors_of_integers_are_constants():
     x, index = leaf([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), Tensor([2, 0])
     np.testing.assert_array_equal(np.delete(x, index, 1).data, [[2], [5]])
     np.testing.assert_array_equal(np.repeat(x, index, axis=0).data, x.data[[0, 0]])
-    np.testing.assert_array_equal(np.choose(index - 1, [x[0, :2], x[1, :2]], mode="wrap").data, [4, 5])
+    np.testing.assert_array_equal(np.choose(Tensor([1, 0]), [x[0, :2], x[1, :2]]).data, [4, 2])
     made = np.roll(index, 1)
     assert type(made) is Tensor and made.data.tolist() == [0, 2]
 
@@ -266,7 +266,7 @@ REFUSED = [
     (lambda t: np.require(t), TypeError, "would lose the graph"),
     (lambda t: np.ascontiguousarray(t), TypeError, "would lose the graph"),
     (lambda t: np.asarray_chkfinite(t), TypeError, "would lose the graph"),
-    (lambda t: np.take(t, 0, mode="warp"), ValueError, r"^np\.take: .*clip"),
+    (lambda t: np.take(t, 0, mode="near"), ValueError, r"^np\.take: .*clip"),
     (lambda t: np.take(t, [9]), IndexError, r"^np\.take: .*index 9 is out of bounds"),
     (lambda t: np.meshgrid(t[0], indexing="yx"), ValueError, r"^np\.meshgrid: .*indexing"),
     (lambda t: np.broadcast_arrays(t, t[:, :2]), ValueError, r"^np\.broadcast_arrays: "),
@@ -288,9 +288,9 @@ def test_what_writes_into_its_argument_is_refused_where_there_is_a_graph():
         lambda a, v: np.put_along_axis(a, np.arange(3), v, 0),
         lambda a, v: np.fill_diagonal(a.reshape(1, 3), v),
     ):  # fmt: skip
-        with pytest.raises(TypeError, match="^a Tensor cannot be assigned to"):
+        with pytest.raises(TypeError, match=r"^a Tensor cannot be assigned to"):
             write(t, 1.0)
-        with pytest.raises(TypeError, match="cannot be assigned to|would lose the graph"):
+        with pytest.raises(TypeError, match=r"cannot be assigned to|would lose the graph"):
             write(np.ones(3), t)
         out = np.ones(3)
         write(out, t.detach())

@@ -1,4 +1,4 @@
-"""Products: a table of calls, each tested as calculus.py tells, and einsum as hypothesis draws it."""
+"""Products: a table of calls, each tested as calculus.py tells; einsum as hypothesis draws it."""
 
 import string
 import warnings
@@ -60,13 +60,15 @@ ROWS = [
     einsum("bthd,bshd->bhts", (2, 2, 1, 3), (2, 3, 1, 3)),
     einsum("ij,jk", (2, 3), (3, 4)), einsum("ij,jk->ki", (2, 3), (3, 4)),
     einsum("ba", (2, 3)), einsum("ii", (3, 3)), einsum("iji->ji", (2, 3, 2)),
-    einsum("iijj->ij", (2, 2, 3, 3)), einsum("iii->i", (2, 2, 2)), einsum("iij,jk,k", (2, 2, 3), (3, 2), (2,)),
+    einsum("iijj->ij", (2, 2, 3, 3)), einsum("iii->i", (2, 2, 2)),
+    einsum("iij,jk,k", (2, 2, 3), (3, 2), (2,)),
     einsum("...ij,...jk", (2, 1, 2, 3), (2, 3, 2)), einsum("i...->...", (2, 3)),
     einsum("...", (2, 3)), einsum("...,...", (2, 3), (3,)), einsum(" i j , j -> i ", (2, 3), (3,)),
     einsum("ij,kj->ik", (2, 1), (3, 4)), einsum("bid,ojd->bioj", (2, 2, 3), (3, 1, 3)),
     einsum("ij,j", (2, 1), (3,)), einsum("ij,ij,ij->i", (2, 3), (2, 3), (1, 3)),
     einsum(",i->i", (), (3,)), einsum(",", (), ()), einsum("i,i,i,i->", (2,), (2,), (2,), (2,)),
-    einsum("ik,kj->ij", (2, 0), (0, 3)), einsum("ij,ji->", (2, 3), (3, 2)), einsum("Ba->aB", (2, 3)),
+    einsum("ik,kj->ij", (2, 0), (0, 3)), einsum("ij,ji->", (2, 3), (3, 2)),
+    einsum("Ba->aB", (2, 3)),
     *(einsum("ij,jk,kl", (2, 3), (3, 2), (2, 2), optimize=optimize)
       for optimize in (False, True, "optimal", ["einsum_path", (1, 2), (0, 1)],
                        ["einsum_path", (0, 1, 2)], ("greedy", 100))),
@@ -77,7 +79,8 @@ ROWS = [
 ]  # fmt: skip
 if hasattr(np, "matvec"):
     ROWS += [row("matvec", np.matvec, (2, 3), (3,)), row("matvec", np.matvec, (4, 2, 3), (1, 3)),
-             row("vecmat", np.vecmat, (3,), (3, 2)), row("vecmat", np.vecmat, (1, 3), (4, 3, 2))]  # fmt: skip
+             row("vecmat", np.vecmat, (3,), (3, 2)),
+             row("vecmat", np.vecmat, (1, 3), (4, 3, 2))]  # fmt: skip
 if np.linalg.inv in implementations:
     ROWS += [row("matrix_power", lambda x: np.linalg.matrix_power(x, -2), (2, 2), low=1, high=5)]
 
@@ -174,7 +177,8 @@ REFUSED = [
 ]  # fmt: skip
 if hasattr(np, "matvec"):
     REFUSED += [(lambda: np.matvec(leaf(3), leaf(3)), ValueError, "^matvec: .*enough dimensions"),
-                (lambda: np.vecmat(leaf(3), leaf(3)), ValueError, "^vecmat: .*enough dimensions")]  # fmt: skip
+                (lambda: np.vecmat(leaf(3), leaf(3)), ValueError,
+                 "^vecmat: .*enough dimensions")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("call", "kind", "message"), REFUSED)
