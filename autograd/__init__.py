@@ -26,12 +26,13 @@ from .ops import (  # isort: skip
     abs as abs, max as max, min as min, sum as sum,
     add, astype, broadcast_to, clip, concatenate, cos, cumsum, divide, exp, expand_dims, expm1,
     getitem, layer_norm, log, log1p, log_softmax, logsumexp, matmul, maximum, mean, minimum,
-    multiply, negative, norm, pad, power, prod, relu, reshape, scatter, sigmoid, sin, softmax,
+    multiply, negative, norm, power, prod, relu, reshape, scatter, sigmoid, sin, softmax,
     split, sqrt, squeeze, stack, std, subtract, swapaxes, take, take_along_axis, tanh, transpose,
     var, where,
 )  # fmt: skip
-from . import elementwise, linalg, reductions, scipy  # noqa: F401  # found through np.*
+from . import elementwise, linalg, products, reductions, scipy  # noqa: F401  # found through np.*
 from .mode import in_this_mode
+from .movement import pad
 from .tensor import Tensor, grad, no_grad, op
 
 # abs, max, min and sum are left out: `from autograd import *` shall not hide Python's own.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -39,6 +40,9 @@ CONSTANT = {
     result_type rint round save savetxt savez savez_compressed searchsorted shape shares_memory
     sign signbit size spacing trunc zeros_like""".split()
 } | {np.linalg.matrix_rank}  # fmt: skip
+
+# NumPy functions that write into their argument.
+WRITERS = {np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
 
 
 def implements(*functions: Callable[..., Any] | str) -> Callable[[_F], _F]:
@@ -85,7 +89,12 @@ def call(function, args, kwargs, data_of):
     if found is None:
         return on_data(function, args, kwargs, data_of)
     args, kwargs = _translated(function, found, args, kwargs)
-    return found(*args, **kwargs)
+    try:
+        return found(*args, **kwargs)
+    except (ValueError, TypeError, IndexError) as error:
+        if function.__name__ in re.findall(r"\w+", str(error)):
+            raise
+        raise type(error)(f"{name_of(function)}: {error}") from error
 
 
 def on_data(function, args, kwargs, data_of):
@@ -95,6 +104,8 @@ def on_data(function, args, kwargs, data_of):
         text = errors.NO_OP if named(op) is function else errors.NO_OP_OF_THAT_NAME
         if name.startswith(("np.fft.", "np.emath.", "np.linalg.eig")):
             text = errors.COMPLEX
+        elif function in WRITERS:
+            text = errors.ASSIGNMENT
         raise TypeError(text.format(name=name, op=op))
     return function(*_plain(args, data_of), **_plain(kwargs, data_of))
 

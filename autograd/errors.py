@@ -90,7 +90,7 @@ GRADIENT_DTYPE = ("the vjp of {op} turns {dtype} into {given}: look for NumPy sc
 # What NumPy's messages do not say, by a phrase that is in them (test_errors.py holds the phrases).
 RULES = {
     "core dimension": "the last axis of the first must have the size of the last but one of the "
-    "second",
+    "second (if that is a vector, of its only one)",
     "broadcast": "sizes are compared from the last axis backwards, and must be equal or 1",
     "concatenation axis": "all sizes but that along the axis must agree",
     "out of bounds for array": "axes count from 0, or from -1 backwards",

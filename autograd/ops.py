@@ -529,10 +529,11 @@ def broadcast_to(x, shape):
 
 @op
 def _concatenate(*arrays, axis):
-    axis = normalize_axis_index(axis, arrays[0].ndim)
+    y = np.concatenate(arrays, axis=axis)
+    axis = normalize_axis_index(axis, y.ndim)
     ends = np.cumsum([x.shape[axis] for x in arrays])
     parts = [(slice(None),) * axis + (slice(i, j),) for i, j in pairwise([0, *ends])]
-    return np.concatenate(arrays, axis=axis), tuple(lambda g, part=part: g[part] for part in parts)
+    return y, tuple(lambda g, part=part: g[part] for part in parts)
 
 
 @register
@@ -567,16 +568,6 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     parts = np.split(np.arange(n), cuts)
     ranges = [slice(part[0], part[-1] + 1) if part.size else slice(0, 0) for part in parts]
     return [getitem(x, (slice(None),) * axis + (r,)) for r in ranges]
-
-
-@op
-def pad(x, pad_width, mode="constant", constant_values=0):
-    """x with a constant around it: `pad_width` is n, (before, after), or one of these per axis."""
-    if mode != "constant":
-        raise ValueError(f"pad(mode={mode!r}): only 'constant' is defined")
-    widths = np.broadcast_to(pad_width, (x.ndim, 2))
-    inside = tuple(slice(i, i + n) for i, n in zip(widths[:, 0], x.shape, strict=True))
-    return np.pad(x, widths, constant_values=constant_values), (lambda g: g[inside],)
 
 
 # ---------------------------------------------------------------- indexing
@@ -623,7 +614,7 @@ def _add_at(y, index, x):
     arrays = [np.asarray(i) for i in parts if isinstance(i, (list, tuple, np.ndarray, Tensor))]
     if all(i.dtype == bool for i in arrays):
         y[index] += x  # nothing is picked twice
-    elif len(parts) == 1 and x.shape == arrays[0].shape + y.shape[1:]:
+    elif len(parts) == 1 and y.ndim > 1 and x.shape == arrays[0].shape + y.shape[1:]:
         _add_rows(y, arrays[0], x)
     else:
         np.add.at(y, index, x)
@@ -642,11 +633,18 @@ def _add_rows(y, index, x):
 
 
 @register
-def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """x[indices] along `axis`; from the flattened array if None."""
+def take(x: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Tensor:
+    """x[indices] along `axis`; from the flattened array if None.
+
+    With `mode` "clip" or "wrap" an index that is out of bounds means the nearest one, or one
+    counted around.
+    """
     indices = Tensor(indices).data
     if indices.dtype == bool or not indices.size:  # [] is an array of floats
         indices = indices.astype(int)
+    if mode != "raise":
+        entries: Any = np.arange(x.size if axis is None else x.shape[axis])
+        indices = entries.take(indices, mode=mode)
     if axis is None:
         return getitem(reshape(x, -1), indices)
     axis = normalize_axis_index(axis, x.ndim)
@@ -677,7 +675,7 @@ implements(np.linalg.matmul)(matmul)
 _methods = {
     name: globals()[name]
     for name in """abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log
-    log1p log_softmax logsumexp matmul max maximum mean min minimum norm pad power prod relu sigmoid
+    log1p log_softmax logsumexp matmul max maximum mean min minimum norm power prod relu sigmoid
     sin softmax split sqrt squeeze std sum swapaxes take take_along_axis tanh var""".split()
 } | {
     "reshape": lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape),
