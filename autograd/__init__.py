@@ -29,6 +29,7 @@ from .ops import (  # isort: skip
     sin, softmax, split, sqrt, squeeze, stack, std, subtract, sum, swapaxes, take,
     take_along_axis, tanh, transpose, var, where,
 )  # fmt: skip
+from . import functional, methods  # noqa: F401 (methods.py gives Tensor its methods)
 from .mode import in_this_mode
 from .tensor import Tensor, grad, no_grad, op
 

@@ -67,15 +67,17 @@ class Tensor:
         self._vjp: Any = None
         self._number = 0  # 0 for leaves and constants; results of recorded ops count upwards
 
-    if TYPE_CHECKING:  # set below and at the end of ops.py, here declared for type checkers
+    if TYPE_CHECKING:  # set below and in methods.py, here declared for type checkers
         shape: tuple[int, ...]
         ndim: int
         dtype: np.dtype[Any]
         size: int
         is_leaf: bool
         T: Tensor
+        mT: Tensor
 
         def _method(self, *args: Any, **options: Any) -> Tensor: ...
+        def _of_data(self, *args: Any, **options: Any) -> Any: ...
         def _operator(self, other: Any) -> Tensor: ...
         def _sign(self) -> Tensor: ...
         def _comparison(self, other: Any) -> Any: ...
@@ -86,9 +88,15 @@ class Tensor:
         mean = min = minimum = norm = pad = power = prod = relu = reshape = sigmoid = sin = _method
         softmax = sqrt = squeeze = std = sum = swapaxes = take = take_along_axis = tanh = _method
         transpose = var = _method
+        argmax = argmin = all = any = argpartition = argsort = nonzero = round = _of_data
+        searchsorted = tolist = _of_data
+        choose = compress = conj = conjugate = copy = cumprod = diagonal = dot = flatten = _method
+        ptp = ravel = repeat = trace = _method
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __getitem__ = _operator
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _operator
-        __neg__ = __abs__ = _sign
+        __mod__ = __rmod__ = _operator
+        __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _comparison
+        __neg__ = __abs__ = __pos__ = _sign
         __lt__ = __le__ = __gt__ = __ge__ = _comparison
     else:
         shape, ndim = (property(attrgetter(name)) for name in ("data.shape", "data.ndim"))
