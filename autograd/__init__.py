@@ -31,6 +31,7 @@ from .ops import (  # isort: skip
     var, where,
 )  # fmt: skip
 from . import elementwise, linalg, products, reductions, scipy  # noqa: F401  # found through np.*
+from . import functional, methods  # noqa: F401  # methods.py gives Tensor its methods
 from .mode import in_this_mode
 from .movement import pad
 from .tensor import Tensor, grad, no_grad, op

@@ -73,6 +73,25 @@ def named(name):
     return function if callable(function) else None
 
 
+def register(call: _F) -> _F:
+    """Enter an op under its name, and as what computes NumPy's function of that name.
+
+    A name of ops.py, or one that belongs to another module of the user's, is refused; the
+    functions of the other rooms can be replaced.
+    """
+    name, known, function = call.__name__, registry.get(call.__name__), named(call.__name__)
+    if known and known.__module__ != call.__module__:  # the same one is a notebook cell, run again
+        core = known.__module__ == f"{__package__}.ops"
+        if core or (function and not known.__module__.startswith(f"{__package__}.")):
+            raise ValueError(
+                errors.TAKEN.format(name=name, known=known.__module__, new=call.__module__)
+            )
+    registry[name] = call
+    if function is not None:
+        implementations[function] = call
+    return call
+
+
 def name_of(function):
     """How a function is written, such as np.linalg.inv; scipy.special.expit if it is of SciPy."""
     module, name = getattr(function, "__module__", None), function.__name__

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .dispatch import _plain, implements
+from .dispatch import _plain, implements, register
 from .ops import broadcast_to, concatenate, reshape, scatter, transpose, where
-from .tensor import Tensor, array_of, op, register
+from .tensor import Tensor, array_of, op
 
 
 def as_tensor(x):
@@ -316,5 +316,4 @@ def _reflected(y, before, after, skip):
     return y
 
 
-setattr(Tensor, "pad", pad)  # noqa: B010  # mypy takes an assignment for a mistake
 del _function, _axis, _line

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .dispatch import implements
+from .dispatch import implements, register
 from .gradients import GradientWriter, in_float32, widened
-from .tensor import Tensor, op, register
+from .tensor import Tensor, op
 
 # ---------------------------------------------------------------- arithmetic
 
@@ -666,26 +666,6 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
 
 
-# ---------------------------------------------------------------- methods and operators
-
 implements(np.amax)(max)
 implements(np.amin)(min)
 implements(np.linalg.matmul)(matmul)
-
-_methods = {
-    name: globals()[name]
-    for name in """abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log
-    log1p log_softmax logsumexp matmul max maximum mean min minimum norm power prod relu sigmoid
-    sin softmax split sqrt squeeze std sum swapaxes take take_along_axis tanh var""".split()
-} | {
-    "reshape": lambda x, *shape: reshape(x, shape[0] if len(shape) == 1 else shape),
-    "transpose": lambda x, *axes: transpose(x, axes[0] if len(axes) == 1 else axes or None),
-    "T": property(transpose), "__getitem__": getitem, "__neg__": negative, "__abs__": abs,
-}  # fmt: skip
-for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
-                   "matmul": matmul}.items():  # fmt: skip
-    _methods[f"__{_name}__"] = _op
-    _methods[f"__r{_name}__"] = lambda y, x, op=_op: op(x, y)  # x + y, where only y is a Tensor
-for _name, _op in _methods.items():
-    setattr(Tensor, _name, _op)
-del _methods, _name, _op

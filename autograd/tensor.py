@@ -24,7 +24,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import constants, dispatch, errors, gradients
-from .dispatch import registry
+from .dispatch import register, registry
 from .gradients import GradientWriter
 from .mode import mode
 
@@ -69,15 +69,17 @@ class Tensor:
         self._vjp: Any = None
         self._number = 0  # 0 for leaves and constants; results of recorded ops count upwards
 
-    if TYPE_CHECKING:  # set below and at the end of ops.py, here declared for type checkers
+    if TYPE_CHECKING:  # set below and in methods.py, here declared for type checkers
         shape: tuple[int, ...]
         ndim: int
         dtype: np.dtype[Any]
         size: int
         is_leaf: bool
         T: Tensor
+        mT: Tensor
 
         def _method(self, *args: Any, **options: Any) -> Tensor: ...
+        def _of_data(self, *args: Any, **options: Any) -> Any: ...
         def _operator(self, other: Any) -> Tensor: ...
         def _sign(self) -> Tensor: ...
         def _comparison(self, other: Any) -> Any: ...
@@ -88,9 +90,15 @@ class Tensor:
         mean = min = minimum = norm = pad = power = prod = relu = reshape = sigmoid = sin = _method
         softmax = sqrt = squeeze = std = sum = swapaxes = take = take_along_axis = tanh = _method
         transpose = var = _method
+        argmax = argmin = all = any = argpartition = argsort = nonzero = round = _of_data
+        searchsorted = tolist = _of_data
+        choose = compress = conj = conjugate = copy = cumprod = diagonal = dot = flatten = _method
+        ptp = ravel = repeat = trace = _method
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __getitem__ = _operator
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _operator
-        __neg__ = __abs__ = _sign
+        __mod__ = __rmod__ = _operator
+        __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _comparison
+        __neg__ = __abs__ = __pos__ = _sign
         __lt__ = __le__ = __gt__ = __ge__ = _comparison
     else:
         shape, ndim = (property(attrgetter(name)) for name in ("data.shape", "data.ndim"))
@@ -271,21 +279,6 @@ def _recorded(function):
             mode.watch.made(out)
         return out
 
-    return call
-
-
-def register(call: _F) -> _F:
-    """Let NumPy's function of that name find the op; refuse a name that another module has."""
-    name, known = call.__name__, registry.get(call.__name__)
-    function = dispatch.named(name)
-    # The same module again is a notebook cell that was run twice.
-    if known and known.__module__ != call.__module__ and (function or hasattr(Tensor, name)):
-        raise ValueError(
-            errors.TAKEN.format(name=name, known=known.__module__, new=call.__module__)
-        )
-    registry[name] = call
-    if function is not None:
-        dispatch.implementations[function] = call
     return call
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import autograd as ag
 from autograd import Tensor, check_gradients, grad, implements, no_grad, op
-from autograd.dispatch import implementations, registry
+from autograd.dispatch import implementations
 
 pytestmark = pytest.mark.usefixtures("registry")
 

@@ -131,9 +131,11 @@ def test_the_tree_of_the_readme_is_the_tree():
     tree = next(text for kind, text, _ in blocks("README.md") if text.startswith("autograd/"))
     folder, listed = "", set()
     for line in tree.splitlines():
-        path = line.split()[0]
+        path, *more = line.split()
+        if line.startswith("   "):
+            continue  # the text of the line before
         folder = folder if line.startswith(" ") else ""
-        listed.add(folder + path)
+        listed |= {folder + name for name in (path, *more) if name == path or name.endswith(".py")}
         folder = path if path.endswith("/") else folder
     assert not [path for path in listed if not (ROOT / path).exists()]
     for package in ("autograd", "nn", "nn/run"):
