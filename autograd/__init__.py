@@ -30,8 +30,10 @@ from .ops import (  # isort: skip
     split, sqrt, squeeze, stack, std, subtract, swapaxes, take, take_along_axis, tanh, transpose,
     var, where,
 )  # fmt: skip
-from . import elementwise, linalg, products, reductions, scipy  # noqa: F401  # found through np.*
-from . import functional, methods  # noqa: F401  # methods.py gives Tensor its methods
+# What is in these is found through NumPy's functions and Tensor's methods.
+from . import elementwise, functional, linalg, methods  # noqa: F401
+
+from . import products, reductions, scipy  # noqa: F401  # isort: skip
 from .mode import in_this_mode
 from .movement import pad
 from .tensor import Tensor, grad, no_grad, op

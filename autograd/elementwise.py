@@ -76,9 +76,9 @@ OF_TWO = {
 def _enter(function, *slopes):
     """Make an op of a line of a table."""
 
-    def body(*args):
-        dtype = np.result_type(*args)
-        args = [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in args]
+    def body(*given):
+        dtype = np.result_type(*given)
+        args = [np.asarray(x, dtype) if isinstance(x, (int, float)) else x for x in given]
         value = function(*args)
         return value, tuple(lambda g, slope=slope: g * slope(*args, value) for slope in slopes)
 
@@ -89,8 +89,8 @@ def _enter(function, *slopes):
 
 for _function, _slope in OF_ONE.items():
     _enter(_function, _slope)
-for _function, _slopes in OF_TWO.items():
-    _enter(_function, *_slopes)
+for _of_two, _slopes in OF_TWO.items():
+    _enter(_of_two, *_slopes)
 implements(np.real, np.conjugate, np.real_if_close)(lambda x: np.positive(x))
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from . import ops
+from .movement import pad
 from .tensor import Tensor, array_of
 
 _OPS = """abs astype broadcast_to clip cos cumsum exp expand_dims expm1 layer_norm log log1p
 log_softmax logsumexp matmul max maximum mean min minimum norm power prod relu sigmoid sin
 softmax split sqrt squeeze std sum swapaxes take take_along_axis tanh var"""
 
-_NUMPY = """all any argmax argmin argpartition argsort choose compress conj conjugate copy cumprod
-diagonal dot nonzero pad ptp ravel repeat round searchsorted trace"""
+_NUMPY = """all any argmax argmin argpartition argsort choose conj conjugate copy cumprod
+diagonal dot nonzero ptp ravel repeat round searchsorted trace"""
 
 
 def _calling(function):
@@ -42,6 +43,7 @@ for _name, _function in {
     "reshape": lambda x, *shape: ops.reshape(x, shape[0] if len(shape) == 1 else shape),
     "transpose": lambda x, *axes: _transposed(x, *axes) if axes else ops.transpose(x),
     "T": property(ops.transpose), "mT": property(_calling(np.matrix_transpose)),
+    "compress": lambda x, condition, axis=None: np.compress(condition, x, axis), "pad": pad,
     "flatten": Tensor.ravel, "tolist": lambda x: array_of(x).tolist(),
     "__getitem__": ops.getitem, "__neg__": ops.negative, "__abs__": ops.abs,
     "__pos__": _calling(np.positive), "__round__": _calling(np.round),

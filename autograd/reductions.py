@@ -361,9 +361,9 @@ def _average(a, axis=None, weights=None, returned=False, *, keepdims=False):
         axes = normalize_axis_tuple(axis, a.ndim)
         w = w.transpose(np.argsort(axes)).reshape([n if i in axes else 1
                                                    for i, n in enumerate(a.shape)])  # fmt: skip
-    total = np.sum(w, axis, keepdims=keepdims)
+    total = ops.sum(w, axis, keepdims)
     y = np.sum(a * w, axis, keepdims=keepdims) / total
-    return (y, np.broadcast_to(total, y.shape)) if returned else y
+    return (y, ops.broadcast_to(total, y.shape)) if returned else y
 
 
 @_checked(np.cov)

@@ -135,7 +135,8 @@ def test_the_tree_of_the_readme_is_the_tree():
         if line.startswith("   "):
             continue  # the text of the line before
         folder = folder if line.startswith(" ") else ""
-        listed |= {folder + name for name in (path, *more) if name == path or name.endswith(".py")}
+        files = itertools.takewhile(lambda name: name.endswith(".py"), more)
+        listed |= {folder + name for name in (path, *files)}
         folder = path if path.endswith("/") else folder
     assert not [path for path in listed if not (ROOT / path).exists()]
     for package in ("autograd", "nn", "nn/run"):

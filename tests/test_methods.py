@@ -5,7 +5,7 @@ import pytest
 
 from autograd import Tensor, check_gradients
 
-X = np.array([[3.5, -1.25, 2.0], [0.5, 4.0, -2.75]])
+X = np.array([[3.6, -1.3, 2.2], [0.65, 4.1, -2.7]])
 V = np.array([1.5, -2.5, 4.0])
 
 
