@@ -59,17 +59,21 @@ def negative(x):
 
 @op
 def power(x, y):
-    """x ** y, elementwise. At 0 ** 0 both derivatives are 0."""
+    """x ** y, elementwise. At 0 ** 0 both derivatives are 0, and so are those of higher order."""
     if isinstance(x, (int, float)):
         x = np.asarray(x, np.result_type(x, y))
     y = np.asarray(y) if type(y) is tuple else y
-    if isinstance(y, (int, float)) and y in (2, 3):
+    if isinstance(y, (int, float)) and y in (2, 3) and x.dtype.kind == "f":
         z = x * x if y == 2 else x * x * x  # 40 times as fast as float32 ** 3
     else:
         z = x**y
 
+    def vjp_x(g):
+        both = (x == 0) & (y == 0)
+        return g * np.where(both, 0, y * np.where(both, 1, widened(x)) ** (y - 1))
+
     return z, (
-        lambda g: g * (y * np.where((x == 0) & (y == 0), 1, widened(x)) ** (y - 1)),
+        vjp_x,
         lambda g: widened(g) * z * np.log(np.where(x == 0, 1, x)),
     )
 
@@ -140,7 +144,9 @@ def sigmoid(x):
 @op
 def relu(x):
     """max(x, 0). At 0 the derivative is 0."""
-    return np.maximum(x, 0), (lambda g: g * (x > 0),)
+    return np.maximum(x, 0), (
+        lambda g: np.where(x > 0, g, np.where(x <= 0, 0, x)),  # nan at nan
+    )
 
 
 @op
@@ -152,35 +158,45 @@ def abs(x):
 # ---------------------------------------------------------------- choices
 
 
+def _if_larger(g, x, y, z):
+    """g where x is larger than y, half of it where they are equal; nan where the value z is nan."""
+    return np.where(x > y, g, np.where(x == y, g / 2, np.where(x < y, 0, z)))
+
+
 @op
 def maximum(x, y):
     """The larger of x and y, elementwise. At a tie each gets half of the gradient."""
-    return np.maximum(x, y), (
-        lambda g: np.where(x > y, g, np.where(x == y, g / 2, 0)),
-        lambda g: np.where(y > x, g, np.where(x == y, g / 2, 0)),
-    )
+    z = np.maximum(x, y)
+    return z, (lambda g: _if_larger(g, x, y, z), lambda g: _if_larger(g, y, x, z))
 
 
 @op
 def minimum(x, y):
     """The smaller of x and y, elementwise. At a tie each gets half of the gradient."""
-    return np.minimum(x, y), (
-        lambda g: np.where(x < y, g, np.where(x == y, g / 2, 0)),
-        lambda g: np.where(y < x, g, np.where(x == y, g / 2, 0)),
-    )
+    z = np.minimum(x, y)
+    return z, (lambda g: _if_larger(g, y, x, z), lambda g: _if_larger(g, x, y, z))
 
 
 @op
 @in_float32
-def clip(x, a_min=None, a_max=None, *, min=None, max=None):
-    """x limited to constant bounds. At a bound the derivative is 1, beyond it 0."""
-    low = a_min if min is None else min
-    high = a_max if max is None else max
-    low = -np.inf if low is None else low
-    high = np.inf if high is None else high
+def _clip(x, low=-math.inf, high=math.inf):
     return np.minimum(np.maximum(x, low), high), (
-        lambda g: np.where((x >= low) & (x <= high), g, 0),
+        lambda g: np.where((x < low) | (x > high), 0, np.where(x == x, g, x)),
     )
+
+
+@register
+def clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """x limited to bounds. At a constant bound the derivative is 1, beyond it 0.
+
+    With a Tensor as a bound it is minimum(maximum(x, a_min), a_max).
+    """
+    low, high = a_min if min is None else min, a_max if max is None else max
+    if type(low) is Tensor or type(high) is Tensor:
+        x = x if low is None else maximum(x, low)
+        return x if high is None else minimum(x, high)
+    bounds = {name: x for name, x in (("low", low), ("high", high)) if x is not None}
+    return _clip(x, **bounds)
 
 
 @op
@@ -255,12 +271,12 @@ def var(x, axis=None, ddof=0, keepdims=False):
 @op
 @in_float32
 def std(x, axis=None, ddof=0, keepdims=False):
-    """The standard deviation over `axis`. Where it is 0 the derivative is 0."""
+    """The standard deviation over `axis`. Where it is 0 the derivatives of all orders are 0."""
     y = x.std(axis=axis, ddof=ddof, keepdims=keepdims)
 
     def vjp(g):
         centered = x - x.mean(axis=axis, keepdims=True)
-        slope = g / np.where(y == 0, 1, y) / (_count(x, y) - ddof)
+        slope = np.where(y == 0, 0, g / np.where(y == 0, 1, y)) / (_count(x, y) - ddof)
         return _unreduce(slope, axis, keepdims) * centered
 
     return y, (vjp,)
@@ -272,6 +288,7 @@ def _share(x, y, axis, keepdims):
     def vjp(g):
         tied = x == _unreduce(y, axis, keepdims)
         n = tied.sum(axis=axis, keepdims=True, dtype=x.dtype)
+        n = np.where(n == 0, math.nan, n)  # where y is nan, which equals nothing
         return _unreduce(g, axis, keepdims) * (tied / n)
 
     return vjp
@@ -334,16 +351,21 @@ def cumsum(x, axis=None):
 @op
 @in_float32
 def norm(x, ord=None, axis=None, keepdims=False):
-    """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 the derivative is 0."""
+    """The Euclidean (Frobenius) norm sqrt(sum(x**2)) over `axis`. At 0 all derivatives are 0."""
     if ord is not None:
         raise ValueError(f"norm(ord={ord}): only the Euclidean norm is defined; use np.linalg.norm")
     total = (x * x).sum(axis=axis, keepdims=keepdims)
 
     def vjp(g):
         length = np.sqrt(np.where(total == 0, 1, total))
-        return _unreduce(g / length, axis, keepdims) * x
+        return _unreduce(np.where(total == 0, 0, g / length), axis, keepdims) * x
 
     return np.sqrt(total), (vjp,)
+
+
+def _largest(x, axis):
+    """The largest entry over `axis`, which stays, of size 1; 0 where there is none."""
+    return x.max(axis=axis, keepdims=True) if x.size else x.sum(axis=axis, keepdims=True)
 
 
 @op
@@ -353,7 +375,7 @@ def logsumexp(x, axis=None, keepdims=False):
 
     Where all entries are -inf it is -inf, with derivative 0.
     """
-    m = x.max(axis=axis, keepdims=True)
+    m = _largest(x, axis)
     m = np.where(np.isfinite(m), m, 0)
     e = np.exp(x - m)
     s = e.sum(axis=axis, keepdims=True)
@@ -370,7 +392,7 @@ def logsumexp(x, axis=None, keepdims=False):
 @in_float32
 def softmax(x, axis=-1):
     """exp(x) / sum(exp(x)) along `axis`, shifted by the maximum so that exp cannot overflow."""
-    p = np.exp(x - x.max(axis=axis, keepdims=True))
+    p = np.exp(x - _largest(x, axis))
     p /= p.sum(axis=axis, keepdims=True)
 
     def vjp(g):
@@ -385,8 +407,9 @@ def softmax(x, axis=-1):
 @in_float32
 def log_softmax(x, axis=-1):
     """log(softmax(x)) along `axis`, exact even where softmax(x) is so small that it is 0."""
-    z = x - x.max(axis=axis, keepdims=True)
-    y = z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
+    z = x - _largest(x, axis)
+    with np.errstate(divide="ignore"):  # an axis of size 0
+        y = z - np.log(np.exp(z).sum(axis=axis, keepdims=True))
     return y, (lambda g: g - np.exp(y) * g.sum(axis=axis, keepdims=True),)
 
 
@@ -511,7 +534,8 @@ def swapaxes(x, axis1, axis2):
 
 @op
 def expand_dims(x, axis):
-    """A new axis of size 1 at `axis` (int or tuple)."""
+    """A new axis of size 1 at `axis` (int or a sequence of them)."""
+    axis = tuple(axis) if np.ndim(axis) else axis
     return np.expand_dims(x, axis), (lambda g: g.reshape(x.shape),)
 
 
@@ -669,3 +693,4 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
 implements(np.amax)(max)
 implements(np.amin)(min)
 implements(np.linalg.matmul)(matmul)
+implements(np.where)(lambda condition, *xy: where(condition, *xy) if xy else np.nonzero(condition))

@@ -1,12 +1,14 @@
 """What an op does where it has no derivative: at kinks, at ties, at the edge of its domain."""
 
+import math
 import warnings
 
 import numpy as np
 import pytest
 
 import autograd as ag
-from autograd import Tensor, grad
+from autograd import Tensor, check_gradients, grad
+from autograd.functional import hessian
 from nn import functional as F
 
 INF, NAN = np.inf, np.nan
@@ -146,11 +148,61 @@ def test_sigmoid_is_exact_far_out():
     assert ag.sigmoid(-1e9).item() < 1e-300 and ag.sigmoid(1e9).item() == 1
 
 
-def test_a_norm_of_0_stays_finite_at_order_2():
-    x = Tensor([0.0, 0.0], requires_grad=True)
-    (g,) = grad(ag.norm(x), x, create_graph=True)
-    (h,) = grad(g.sum(), x)
-    assert np.isfinite(h.data).all()
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [(ag.norm, [0.0, 0.0]), (ag.std, [1.0, 1.0]), (lambda x: ag.sum(x ** np.zeros(2)), [0.0, 0.0]),
+     (lambda x: ag.power(x[0], x[1]), [0.0, 0.0]), (lambda x: ag.sum(ag.relu(x)), [0.0, 0.0])],
+)  # fmt: skip
+def test_where_the_slope_is_0_by_convention_so_is_the_next(f, x):
+    """Not that of the number which stands in for what would be divided by 0."""
+    np.testing.assert_array_equal(hessian(f)(np.array(x)), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [ag.relu, ag.abs, lambda x: np.clip(x, 0, 1), lambda x: np.maximum(x, 0.5), ag.max, ag.min,
+     lambda x: np.minimum(0.5, x), np.ptp, np.square, ag.sigmoid, ag.std, ag.norm, ag.tanh],
+)  # fmt: skip
+def test_nan_has_the_slope_nan_without_a_warning(f):
+    for dtype in (np.float32, np.float64):
+        x = Tensor(np.array([math.nan, 2.0, -1.0], dtype), requires_grad=True)
+        y = f(x)
+        y.backward(np.ones(y.shape, dtype))
+        assert np.isnan(x.grad[0]) and x.grad.dtype == dtype
+        assert np.isnan(x.grad).all() or np.isfinite(x.grad[1:]).all()
+
+
+def test_both_arguments_have_the_slope_nan_where_one_is_nan():
+    x, y = (Tensor([math.nan, 1.0, v], requires_grad=True) for v in (1.0, math.nan))
+    np.maximum(x, y).backward(np.ones(3))
+    np.testing.assert_array_equal(x.grad, [math.nan, 0.5, math.nan])
+    np.testing.assert_array_equal(y.grad, [math.nan, 0.5, math.nan])
+
+
+def test_clip_at_tensors():
+    check_gradients(lambda x, y: np.clip(x, y, 1.0), [0.5, -1.0, 2.0], [0.0, 0.1, 0.2])
+    check_gradients(lambda x, y: ag.clip(x, max=y), [0.5, -1.0, 2.0], [0.0, 0.1, 0.2])
+    check_gradients(lambda x, y: np.clip(x, None, y), [0.5, -1.0, 2.0], [0.0, 0.1, 0.2])
+
+
+def test_along_an_axis_of_size_0():
+    for f, expected in ((ag.softmax, np.zeros((2, 0))), (ag.log_softmax, np.zeros((2, 0))),
+                        (lambda x: ag.logsumexp(x, axis=1), np.full(2, -np.inf))):  # fmt: skip
+        x = Tensor(np.zeros((2, 0)), requires_grad=True)
+        y = f(x)
+        np.testing.assert_array_equal(y.data, expected)
+        y.backward(np.ones(y.shape))
+        assert x.grad.shape == (2, 0)
+
+
+def test_what_numpy_allows_at_the_edges():
+    x = Tensor([1.0, 0.0], requires_grad=True)
+    assert np.expand_dims(x, [0, 1]).shape == (1, 1, 2) and x.transpose(0).shape == (2,)
+    assert np.take(x, []).shape == (0,) and np.prod(x[0], axis=0).item() == 1
+    np.testing.assert_array_equal(np.where(x)[0], [0])
+    assert (Tensor([True, False]) ** 2).dtype == (np.array([True]) ** 2).dtype
+    with pytest.raises(ValueError, match="norm over 3 axes"):
+        np.linalg.norm(Tensor(np.ones((2, 2, 2))), axis=(0, 1, 2))
 
 
 def test_every_op_says_its_convention():
@@ -158,8 +210,8 @@ def test_every_op_says_its_convention():
     for name, words in {
         "relu": "At 0 the derivative is 0", "abs": "At 0 the derivative is 0",
         "max": "Ties share", "min": "Ties share", "maximum": "At a tie each gets half",
-        "minimum": "At a tie each gets half", "clip": "At a bound the derivative is 1",
-        "norm": "At 0 the derivative is 0", "std": "Where it is 0 the derivative is 0",
+        "minimum": "At a tie each gets half", "clip": "At a constant bound the derivative is 1",
+        "norm": "At 0 all derivatives are 0", "std": "0 the derivatives of all orders are 0",
         "sqrt": "At 0 the derivative is inf", "power": "At 0 ** 0 both derivatives are 0",
         "where": "branch not taken is 0", "logsumexp": "all entries are -inf",
         "sum": "over no entries",

@@ -40,6 +40,11 @@ def used_graph():
 
 ONES = np.ones(2)
 
+
+def scaled(x, *, by):
+    return x * by, (lambda g: g * by,)
+
+
 MESSAGES = {
     # the graph
     "backward on a vector": (
@@ -106,9 +111,10 @@ MESSAGES = {
     "norm of another order": (lambda: ag.norm(leaf(2), 1), ValueError, r"norm\(ord=1\).*Euclid"),
     "astype(int)": (lambda: leaf(2).astype(int), TypeError, r"no derivative.*t\.data\.astype"),
     "a Tensor as an option": (
-        lambda: ag.clip(leaf(2), min=leaf()), TypeError, "clip.*is an option, not differentiable"),
-    "a Tensor as a bound": (
-        lambda: ag.clip(leaf(2), leaf(), 1).backward(ONES), TypeError, "clip gives 1 gradients"),
+        lambda: op(scaled)(leaf(2), by=leaf()), TypeError, "scaled.*is an option, not different"),
+    "a Tensor beyond the arguments that have gradients": (
+        lambda: ag.layer_norm(leaf(2), None, None, leaf()).backward(ONES), TypeError,
+        "layer_norm gives 3 gradients"),
     # ops of one's own
     "no vjp": (lambda: op(no_vjp)(ONES), TypeError, r"returned a ndarray, not \(value, vjp\)"),
     "complex values": (
