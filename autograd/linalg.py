@@ -5,8 +5,8 @@ cuts it into NumPy's named tuple. The derivatives are those of Giles, "An extend
 matrix derivative results" (2008), and for qr of Walter and Lehmann (2010), arXiv:1009.6112. What
 holds for all:
 
-- eigh and cholesky read one triangle of a symmetric matrix; the gradient is symmetric, half of it
-  for each of the two entries that are the same number.
+- eigh and cholesky read one triangle of a matrix, which stands for the other one too: all of the
+  gradient is in that triangle, as finite differences have it, and the other one has gradient 0.
 - Eigenvectors and singular vectors have the signs that NumPy picks. Where two eigenvalues or two
   singular values are equal to rounding, 1 / (their difference) is taken as 0. The gradients of the
   values are right there, and those of what does not depend on how equal ones mix; gradients of
@@ -167,9 +167,15 @@ def cholesky(a, *, upper=False):
         half = (np.tri(n) - np.eye(n) / 2).astype(a.dtype)  # the lower triangle, half the diagonal
         inner = _T(low) @ g * half
         inner = np.linalg.solve(_T(low), (inner + _T(inner)) / 2)
-        return np.linalg.solve(_T(low), _T(inner))
+        return _in_one_triangle(np.linalg.solve(_T(low), _T(inner)), lower=not upper)
 
     return y, (vjp,)
+
+
+def _in_one_triangle(g, lower):
+    """A symmetric gradient as that of the triangle which was read."""
+    twice = np.tri(g.shape[-1]) + np.tri(g.shape[-1], k=-1)
+    return g * (twice if lower else twice.T).astype(g.dtype)
 
 
 @op
@@ -181,7 +187,7 @@ def _eigh(a, UPLO="L"):
         size = np.abs(w).sum(axis=-1)[..., None, None]
         inner = _T(v) @ gv * _inverse(w[..., None, :] - w[..., None], size)
         ga = (v * gw + v @ inner) @ _T(v)
-        return ga / 2 + _T(ga) / 2
+        return _in_one_triangle(ga / 2 + _T(ga) / 2, lower=UPLO in "Ll")
 
     return np.concatenate([w[..., None, :], v], axis=-2), (vjp,)
 
