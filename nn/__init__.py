@@ -14,7 +14,7 @@ if not hasattr(autograd, "check_gradients"):  # PyPI has another package of this
     )
 
 from . import functional
-from .layers import Dropout, Embedding, LayerNorm, Linear
+from .layers import Conv2d, Dropout, Embedding, LayerNorm, Linear, LSTMCell, Sequential
 from .memory import keep_freed_memory
 from .module import Module
 from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
@@ -29,8 +29,9 @@ from .transformer import (
 )
 
 __all__ = [
-    "SGD", "AdamW", "Block", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm",
-    "Linear", "Module", "MultiHeadAttention", "Muon", "checkpoint_activations", "clip_grad_norm",
-    "functional", "keep_freed_memory", "share_batch", "sinusoidal_positions", "warmup_cosine",
+    "SGD", "AdamW", "Block", "Conv2d", "Dropout", "Embedding", "FeedForward", "KVCache",
+    "LSTMCell", "LayerNorm", "Linear", "Module", "MultiHeadAttention", "Muon", "Sequential",
+    "checkpoint_activations", "clip_grad_norm", "functional", "keep_freed_memory",
+    "share_batch", "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip
 __version__ = autograd.__version__

@@ -12,14 +12,17 @@ import math
 from typing import Any, Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from autograd import GradientWriter, Tensor, in_float32, multiply, op
+from autograd import GradientWriter, Tensor, in_float32, multiply, op, sigmoid
 
 from .threads import BLOCK
 
 __all__ = [
-    "IGNORE_INDEX", "attention", "causal_attention", "cross_entropy", "dropout", "dropout_mask",
-    "embedding", "erf", "gelu", "linear", "linear_cross_entropy",
+    "IGNORE_INDEX", "attention", "avg_pool2d", "binary_cross_entropy_with_logits",
+    "causal_attention", "conv2d", "cross_entropy", "dropout", "dropout_mask", "embedding", "erf",
+    "gelu", "huber_loss", "linear", "linear_cross_entropy", "max_pool2d", "mse_loss", "silu",
+    "softplus",
 ]  # fmt: skip
 
 IGNORE_INDEX = -100  # as a target: this position does not count in the loss
@@ -419,3 +422,81 @@ def _check_targets(name, logits_shape, shape, picks):
             f"{name}: targets go from {picks.min()} to {picks.max()}, the logits have "
             f"classes 0 to {logits_shape[-1] - 1}; set ignore_index to leave targets out"
         )
+
+
+# ---------------------------------------------------------------- of NumPy's functions
+# What small networks need besides: a few lines each of what NumPy has, not fused.
+
+
+def softplus(x: Any) -> Tensor:
+    """log(1 + e ** x), elementwise: relu without its corner."""
+    return np.logaddexp(x, 0)
+
+
+def silu(x: Any) -> Tensor:
+    """x * sigmoid(x), elementwise, also called swish (arXiv:1702.03118)."""
+    return x * sigmoid(x)
+
+
+def _difference(name, x, target):
+    if np.shape(x) != np.shape(target):
+        raise ValueError(
+            f"{name}: the predictions have shape {np.shape(x)} and the targets "
+            f"{np.shape(target)}: they must be equal"
+        )
+    return x - target
+
+
+def mse_loss(x: Any, target: Any) -> Tensor:
+    """The mean of (x - target) ** 2 over all entries; both have the same shape."""
+    return np.mean(_difference("mse_loss", x, target) ** 2)
+
+
+def huber_loss(x: Any, target: Any, delta: float = 1.0) -> Tensor:
+    """The mean of d ** 2 / 2 for d = |x - target| up to `delta`, of delta * (d - delta / 2) beyond.
+
+    Huber, Robust Estimation of a Location Parameter (1964).
+    """
+    d = np.abs(_difference("huber_loss", x, target))
+    inside = np.minimum(d, delta)
+    return np.mean(inside * (d - inside / 2))
+
+
+def binary_cross_entropy_with_logits(x: Any, target: Any) -> Tensor:
+    """The mean of -log(probability of target), where 1 has the probability sigmoid(x).
+
+    `target` has the shape of x, and entries from 0 to 1.
+    """
+    _difference("binary_cross_entropy_with_logits", x, target)
+    return np.mean(np.logaddexp(x, 0) - x * target)
+
+
+def conv2d(x: Any, weight: Any, bias: Any = None, stride: int = 1,
+           padding: int = 0) -> Tensor:  # fmt: skip
+    """Pictures (B, C, H, W) with `weight` (out, C, h, w) laid over every place: (B, out, H', W').
+
+    `padding` rows and columns of zeros are put around; `stride` is the step from place to place.
+    `bias` is (out,) or None. As in other libraries the kernel is not turned around.
+    """
+    edge = (padding, padding)
+    x = np.pad(x, ((0, 0), (0, 0), edge, edge)) if padding else x
+    windows = sliding_window_view(x, weight.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
+    y = np.einsum("bchwij,ocij->bohw", windows, weight)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def max_pool2d(x: Any, size: int) -> Tensor:
+    """The largest entry of each `size` by `size` square: (..., H, W) to (..., H/size, W/size).
+
+    Rows and columns that do not fill a square are left out.
+    """
+    return _squares(x, size).max(axis=(-1, -2))
+
+
+def avg_pool2d(x: Any, size: int) -> Tensor:
+    """The mean of each `size` by `size` square, as max_pool2d."""
+    return _squares(x, size).mean(axis=(-1, -2))
+
+
+def _squares(x, size):
+    return sliding_window_view(x, (size, size), axis=(-2, -1))[..., ::size, ::size, :, :]

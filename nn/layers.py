@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from autograd import Tensor, astype, layer_norm
+from autograd import Tensor, astype, layer_norm, sigmoid, split
 
 from . import functional as F
 from .module import Module
 
-__all__ = ["Dropout", "Embedding", "LayerNorm", "Linear"]
+__all__ = ["Conv2d", "Dropout", "Embedding", "LSTMCell", "LayerNorm", "Linear", "Sequential"]
 
 
 def in_dtype_of(weight: Tensor, x: Any) -> Tensor:
@@ -139,3 +139,78 @@ class Dropout(Module):
     def describe(self) -> str:
         """Its probability, for print(model)."""
         return f"p={self.p:g}"
+
+
+class Sequential(Module):
+    """Layers, or functions such as np.tanh, one after the other.
+
+    >>> rng = np.random.default_rng(0)
+    >>> network = Sequential(Linear(2, 8, rng), np.tanh, Linear(8, 1, rng))
+    >>> network(Tensor(np.ones((5, 2), np.float32))).shape
+    (5, 1)
+    """
+
+    def __init__(self, *layers: Any):
+        self.layers = list(layers)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What the last layer gives."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class Conv2d(Module):
+    """Pictures (B, in_channels, H, W) to (B, out_channels, H', W'), see functional.conv2d.
+
+    `weight` is (out_channels, in_channels, kernel_size, kernel_size). It starts as normal numbers
+    of variance 1 / (in_channels * kernel_size ** 2).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        rng: np.random.Generator | None,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+    ):
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        self.weight = _normal("Conv2d", rng, 1 / math.sqrt(math.prod(shape[1:])), *shape)
+        self.bias = _full(0, out_channels) if bias else None
+        self.stride, self.padding = stride, padding
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H', W')."""
+        x = in_dtype_of(self.weight, x)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+    def describe(self) -> str:
+        """Its sizes, for print(model)."""
+        n_out, n_in, size, _ = self.weight.shape
+        return f"{n_in} -> {n_out}, {size} x {size}" + ", bias" * (self.bias is not None)
+
+
+class LSTMCell(Module):
+    """One step of a long short-term memory: it keeps h and c, each (B, hidden_size).
+
+    Hochreiter, Schmidhuber, Long Short-Term Memory (1997), with a gate that forgets.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, rng: np.random.Generator | None):
+        self.input = Linear(input_size, 4 * hidden_size, rng)
+        self.hidden = Linear(hidden_size, 4 * hidden_size, rng, bias=False)
+
+    def __call__(self, x: Any, state: Any = None) -> Any:
+        """The next (h, c) for x (B, input_size) and the last (h, c), zeros if None."""
+        if state is None:
+            weight = self.hidden.weight
+            zeros = Tensor(np.zeros((len(x), len(weight)), weight.dtype))
+            state = zeros, zeros
+        h, c = state
+        i, f, g, o = split(self.input(x) + self.hidden(h), 4, axis=-1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return sigmoid(o) * np.tanh(c), c

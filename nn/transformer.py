@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from autograd import Tensor, grad, no_grad, op, relu, sigmoid, split, tanh
+from autograd import Tensor, grad, no_grad, op, relu, split, tanh
 
 from . import functional as F
 from .layers import Dropout, LayerNorm, Linear, in_dtype_of
@@ -125,7 +125,7 @@ def _activation(name: Activation) -> Callable[[Tensor], Tensor]:
         "gelu": F.gelu,
         "gelu_erf": lambda x: F.gelu(x, approximate="none"),
         "relu": relu,
-        "silu": lambda x: x * sigmoid(x),
+        "silu": F.silu,
         "tanh": tanh,
     }
     return functions[name]

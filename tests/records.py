@@ -197,6 +197,30 @@ def _where(x, y, condition):
     return ag.where(condition, x, y)
 
 
+PAIRS = [cases(s, s) for s in [(3, 4), (), (1,), (2, 1, 3)]]
+POOLS = [cases((2, 4, 6), size=2), cases((1, 2, 5, 4), size=2), cases((3, 3), size=1)]
+
+
+def c_huber(x, target, delta=1.0):
+    d = np.abs(x - target)
+    return np.mean(np.where(d <= delta, d * d / 2, delta * (d - delta / 2)))
+
+
+def c_conv2d(x, weight, bias=0.0, stride=1, padding=0):
+    (h, w), edge = weight.shape[2:], (padding, padding)
+    x = np.pad(x, [(0, 0), (0, 0), edge, edge])
+    rows, columns = (range(0, n - k + 1, stride) for n, k in zip(x.shape[2:], (h, w), strict=True))
+    y = [[np.tensordot(x[:, :, i : i + h, j : j + w], weight, [(1, 2, 3)] * 2) for j in columns]
+         for i in rows]  # fmt: skip
+    return np.moveaxis(np.array(y) + bias, (2, 3), (0, 1))
+
+
+def c_pool(x, size, f):
+    H, W = (n // size for n in x.shape[-2:])
+    x = x[..., : H * size, : W * size].reshape(*x.shape[:-2], H, size, W, size)
+    return f(x, axis=(-3, -1))
+
+
 MASK = np.array([[True, False, True], [False, False, False], [True, True, True]])
 ZEROS = (np.arange(24).reshape(2, 3, 4) % 5 > 0).astype(float)  # none, one or two along an axis
 KEPT = np.array([[2.0, 0, 2], [0, 2, 2], [2, 2, 0]])
@@ -444,6 +468,19 @@ _ALL = [
         [cases((3, 4), p=0.5), cases((3, 4), p=0.0), cases((2, 0), p=0.1)],
         call=lambda x, p: F.dropout(x, p, np.random.default_rng(5)),
     ),
+    record("softplus", lambda x: np.log1p(np.exp(x)), UNARY, large=None),
+    record("silu", lambda x: x / (1 + np.exp(-x)), UNARY),
+    record("mse_loss", lambda x, target: np.mean((x - target) ** 2), PAIRS),
+    record("huber_loss", c_huber, [*PAIRS, cases((3, 4), (3, 4), delta=0.5)], analytic=False),
+    record("binary_cross_entropy_with_logits", lambda x, target: np.mean(
+        -target * np.log(1 / (1 + np.exp(-x))) - (1 - target) * np.log(1 / (1 + np.exp(x)))),
+        PAIRS, low=0.1, high=0.9, large=None),
+    record("conv2d", c_conv2d,
+           [cases((2, 2, 4, 3), (3, 2, 2, 2)), cases((1, 1, 3, 3), (1, 1, 3, 3), (1,)),
+            cases((2, 1, 4, 5), (2, 1, 2, 3), (2,), stride=2, padding=1)]),
+    record("max_pool2d", lambda x, size: c_pool(x, size, np.max), POOLS, analytic=False,
+           distinct=True),
+    record("avg_pool2d", lambda x, size: c_pool(x, size, np.mean), POOLS),
 ]  # fmt: skip
 
 

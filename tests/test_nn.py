@@ -1088,3 +1088,58 @@ def test_a_gradient_has_the_dtype_and_shape_of_an_array_that_was_replaced():
         sum((p * p).sum() for p in parameters).backward()
         assert (parameters[0].grad == 2).all()
         assert (parameters[0].grad.shape, parameters[0].grad.dtype) == (data.shape, data.dtype)
+
+
+# ---------------------------------------------------------------- what small networks need
+
+
+def test_losses_refuse_targets_of_another_shape():
+    for loss in (F.mse_loss, F.huber_loss, F.binary_cross_entropy_with_logits):
+        with pytest.raises(ValueError, match=rf"{loss.__name__}: .*\(3, 1\).*\(3,\)"):
+            loss(Tensor(np.ones((3, 1))), np.ones(3))
+
+
+def test_losses_far_out():
+    x = Tensor(np.array([-1e4, 1e4, 1e4], np.float32), requires_grad=True)
+    loss = F.binary_cross_entropy_with_logits(x, np.array([0, 1, 0], np.float32))
+    loss.backward()
+    assert loss.item() == pytest.approx(1e4 / 3) and np.isfinite(x.grad).all()
+    assert np.isfinite(F.softplus(x).data).all() and F.softplus(x).dtype == np.float32
+
+
+def test_a_small_convolutional_network_learns():
+    rng = RNG(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, rng, padding=1), F.silu, lambda x: F.max_pool2d(x, 2),
+        nn.Conv2d(4, 4, 3, rng, stride=2), lambda x: x.reshape(len(x), -1), nn.Linear(4, 2, rng),
+    )  # fmt: skip
+    assert "Conv2d(1 -> 4, 3 x 3, bias)" in repr(model)
+    names = [name for name, _ in model.named_parameters()]
+    assert names[0] == "layers.0.weight" and len(names) == 6
+    pictures = rng.standard_normal((20, 1, 8, 8)).astype(np.float32)
+    labels = (pictures[:, 0, :, :4].sum(axis=(1, 2)) > 0).astype(int)
+    optimizer, losses = nn.AdamW(model, lr=0.02), []
+    for _ in range(60):
+        losses.append(F.cross_entropy(model(pictures), labels))
+        losses[-1].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1].item() < losses[0].item() / 3 and losses[-1].dtype == np.float32
+
+
+def test_a_memory_cell_is_that_of_the_formula():
+    cell = nn.LSTMCell(3, 2, RNG(0))
+    x = RNG(1).standard_normal((4, 5, 3)).astype(np.float32)
+    h, c = np.zeros((5, 2)), np.zeros((5, 2))
+    state = None
+    s = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
+    for step in x:
+        state = cell(step, state)
+        z = step @ cell.input.weight.data + cell.input.bias.data + h @ cell.hidden.weight.data
+        i, f, g, o = np.split(z, 4, axis=-1)
+        c = s(f) * c + s(i) * np.tanh(g)
+        h = s(o) * np.tanh(c)
+    np.testing.assert_allclose(state[0].data, h, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(state[1].data, c, rtol=1e-5, atol=1e-6)
+    assert state[0].dtype == np.float32
+    check_gradients(lambda w: np.tanh(cell.to(float)(x[0].astype(float), (w, w))[0]), h)
