@@ -31,14 +31,15 @@ implementations: dict[Any, Callable[..., Any]] = {}  # what computes a function 
 # NumPy functions whose derivative is zero wherever it exists: they see the arrays.
 CONSTANT = {
     getattr(np, name)
-    for name in """all allclose any argmax argmin argpartition argsort argwhere around array2string
-    array_equal array_equiv array_repr array_str can_cast ceil common_type count_nonzero digitize
-    empty_like equal fix flatnonzero floor floor_divide full_like greater greater_equal histogram
-    histogram_bin_edges iscomplex iscomplexobj isclose isfinite isin isinf isnan isneginf isposinf
-    isreal isrealobj less less_equal lexsort logical_and logical_not logical_or logical_xor
-    may_share_memory min_scalar_type nanargmax nanargmin ndim nonzero not_equal ones_like
-    result_type rint round save savetxt savez savez_compressed searchsorted shape shares_memory
-    sign signbit size spacing trunc zeros_like""".split()
+    for name in """all allclose any argmax argmin argpartition argsort argwhere around
+    array2string array_equal array_equiv array_repr array_str can_cast ceil common_type
+    count_nonzero diag_indices_from digitize einsum_path empty_like equal fix flatnonzero floor
+    floor_divide greater greater_equal histogram_bin_edges imag isclose iscomplex iscomplexobj
+    isfinite isin isinf isnan isneginf isposinf isreal isrealobj less less_equal lexsort
+    logical_and logical_not logical_or logical_xor may_share_memory min_scalar_type nanargmax
+    nanargmin ndim nonzero not_equal ones_like result_type rint round save savetxt savez
+    savez_compressed searchsorted shape shares_memory sign signbit size spacing tril_indices_from
+    triu_indices_from trunc zeros_like""".split()
 } | {np.linalg.matrix_rank}  # fmt: skip
 
 # NumPy functions that write into their argument.

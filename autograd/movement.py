@@ -111,6 +111,13 @@ for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
     implements(_function)(_enlarger(_function))
 
 
+@implements(np.full_like)
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None):
+    """An array like `a` filled with a number: a constant, unless the number is a Tensor."""
+    y = np.full_like(array_of(a), array_of(fill_value), dtype, order, subok, shape)
+    return broadcast_to(fill_value, y.shape).astype(y.dtype) if _is_data(fill_value) else y
+
+
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args):
     """Each of the arrays, broadcast to the shape of all of them together."""
