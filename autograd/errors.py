@@ -6,6 +6,8 @@ raises in the body of an op into one that tells the op, the shapes and the rule.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 # fmt: off
@@ -102,7 +104,7 @@ RULES = {
 def explain(error, op, arrays):
     """An error from the body of an op, with the op, the shapes it was given, and the rule."""
     name, text = op.__name__.strip("_"), str(error)
-    kind = TypeError if "UFuncTypeError" in repr(type(error).__mro__) else type(error)
+    kind: Any = TypeError if "UFuncTypeError" in repr(type(error).__mro__) else type(error)
     known = kind in (ValueError, TypeError, IndexError, np.exceptions.AxisError)
     if not known or (text.startswith(name) and "core dimension" not in text):
         return error  # an op's own message says all this
