@@ -1,5 +1,6 @@
 """Every property of every op, from its record in records.py."""
 
+import functools
 import sys
 
 import numpy as np
@@ -28,10 +29,26 @@ NOT_OPS = {"GradientWriter", "IGNORE_INDEX", "Tensor", "check_gradients", "detec
 
 
 def each_row_where(applies):
-    """The rows of the table for which a property makes sense."""
-    rows = [(record, case) for record, case in ROWS if applies(record, case)]
-    ids = [f"{record.name}-{case}" for record, case in rows]
-    return pytest.mark.parametrize(("record", "case"), rows, ids=ids)
+    """Test a property of the rows for which it makes sense: one test per record, with all cases."""
+    groups = {}
+    for record, case in ROWS:
+        if applies(record, case):
+            groups.setdefault(id(record), (record, []))[1].append(case)
+
+    def decorate(test):
+        ids = [record.name for record, _ in groups.values()]
+
+        @pytest.mark.parametrize(("record", "cases"), groups.values(), ids=ids)
+        @functools.wraps(test)
+        def of_all_cases(record, cases):
+            for case in cases:
+                print(f"{record.name}: {case}")  # shown if it fails
+                test(record, case)
+
+        del of_all_cases.__wrapped__  # whose arguments pytest would look at
+        return of_all_cases
+
+    return decorate
 
 
 each_row = each_row_where(lambda record, case: True)
