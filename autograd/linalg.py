@@ -17,6 +17,7 @@ holds for all:
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -108,10 +109,14 @@ def slogdet(a):
     return _Slogdet(Tensor(np.linalg.slogdet(a.data)[0]), _log_abs_det(a))
 
 
+_linalg: Any = np.linalg  # whose types lack what newer versions have
+_NO_VALUE = inspect.signature(np.linalg.pinv).parameters["rtol"].default  # None is another thing
+
+
 @op
-def pinv(a, rcond=None, hermitian=False, *, rtol=np._NoValue):  # None is another thing
+def pinv(a, rcond=None, hermitian=False, *, rtol=_NO_VALUE):
     """The pseudo-inverse; its derivative is the one at constant rank."""
-    y = np.linalg.pinv(a, rcond, hermitian, rtol=rtol)
+    y = _linalg.pinv(a, rcond, hermitian, rtol=rtol)
 
     def vjp(g):
         left, right = _T(g) - a @ (y @ _T(g)), _T(g) - (_T(g) @ y) @ a
@@ -160,7 +165,7 @@ def tensorsolve(a, b, axes=None):
 @op
 def cholesky(a, *, upper=False):
     """The lower triangular L of a = L @ L.T, or the upper triangular U of a = U.T @ U."""
-    y, n = np.linalg.cholesky(a, upper=upper), a.shape[-1]
+    y, n = _linalg.cholesky(a, upper=upper), a.shape[-1]
 
     def vjp(g):
         low, g = (_T(y), _T(g)) if upper else (y, g)

@@ -68,8 +68,9 @@ def mover(function):
 
 
 _MOVERS = (
-    np.block, np.delete, np.diag, np.diagflat, np.diagonal, np.extract, np.flip, np.fliplr,
-    np.flipud, np.linalg.diagonal, np.repeat, np.resize, np.roll, np.rot90, np.tile,
+    np.block, np.delete, np.diag, np.diagflat, np.diagonal, np.extract, np.fft.fftshift,
+    np.fft.ifftshift, np.flip, np.fliplr, np.flipud, np.linalg.diagonal, np.repeat, np.resize,
+    np.roll, np.rot90, np.tile,
 )  # fmt: skip
 _function: Any
 for _function in _MOVERS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import string
+from typing import Any
 
 import numpy as np
 
@@ -178,16 +179,19 @@ def outer(x1, x2):
     return np.outer(x1, x2)
 
 
+_np: Any = np  # whose types lack the two in versions that do not have them
+
+
 @op
 def matvec(x, y):
     """Matrices times vectors; the other axes broadcast."""
-    return np.matvec(x, y), (lambda g: g[..., None] * y[..., None, :], lambda g: np.vecmat(g, x))
+    return _np.matvec(x, y), (lambda g: g[..., None] * y[..., None, :], lambda g: _np.vecmat(g, x))
 
 
 @op
 def vecmat(x, y):
     """Vectors times matrices; the other axes broadcast."""
-    return np.vecmat(x, y), (lambda g: np.matvec(y, g), lambda g: x[..., None] * g[..., None, :])
+    return _np.vecmat(x, y), (lambda g: _np.matvec(y, g), lambda g: x[..., None] * g[..., None, :])
 
 
 @implements(np.kron)

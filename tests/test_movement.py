@@ -97,6 +97,8 @@ ROWS = [
     row("resize", lambda x: np.resize(x, 2), (2, 2)),
     row("copy", np.copy, (2, 3)),
     row("full_like", lambda x, y: np.full_like(x, y), (2, 3), ()),
+    row("fftshift", lambda x: np.fft.fftshift(x, axes=1), (2, 5)),
+    row("ifftshift", np.fft.ifftshift, (3, 4)),
     row("full_like", lambda x, y: np.full_like(x, y, shape=(4, 3)), (2,), (3,)),
     row("copy", lambda x: np.copy(x, order="F"), (2, 3)),
     row("sliding_window_view", lambda x: sliding_window_view(x, 2), (4,)),
