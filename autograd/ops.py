@@ -690,7 +690,5 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     return getitem(x, tuple(indices if i == axis else grid[i] for i in range(x.ndim)))
 
 
-implements(np.amax)(max)
-implements(np.amin)(min)
 implements(np.linalg.matmul)(matmul)
 implements(np.where)(lambda condition, *xy: where(condition, *xy) if xy else np.nonzero(condition))
