@@ -126,7 +126,7 @@ def test_convolutions_of_all_sizes():
 
 
 @pytest.mark.skipif(
-    np.lib.NumpyVersion(np.__version__) >= "2.5.0", reason="NumPy has no such cross product any more"
+    np.lib.NumpyVersion(np.__version__) >= "2.5.0", reason="NumPy has none any more"
 )
 def test_vectors_of_two_entries():
     with warnings.catch_warnings():
@@ -148,7 +148,7 @@ REFUSED = [
     (lambda: np.linalg.outer(leaf(2, 2), leaf(2)), ValueError, r"^outer needs .*\(2, 2\), \(2,\)"),
     (lambda: np.linalg.outer(leaf(2), leaf(2, 1)), ValueError, r"^outer needs .*\(2,\), \(2, 1\)"),
     (lambda: np.outer(leaf(2), leaf(2), np.ones((2, 2))), TypeError, r"^np\.outer\(out=\)"),
-    (lambda: np.cross(leaf(4), leaf(3)), ValueError, "incompatible dimensions|3-dimensional"),
+    (lambda: np.cross(leaf(4), leaf(3)), ValueError, "incompatible dim|3-dimensional"),
     (lambda: np.linalg.cross(leaf(2), leaf(3)), ValueError, r"^np\.linalg\.cross: .*3-dimensional"),
     (lambda: np.convolve(leaf(0), leaf(2)), ValueError, "^convolve of shapes .*empty"),
     (lambda: np.convolve(leaf(2, 2), leaf(2)), ValueError, "^convolve of shapes .*too deep"),
