@@ -132,8 +132,10 @@ def test_what_does_not_convert_is_refused(kind):
         t = Tensor(ROWS, requires_grad=True)
         with pytest.raises(TypeError, match=message):
             compute(t, other)
+    # Here the other object computes first, and an old SciPy asks a Tensor for its view.
+    errors, words = (TypeError, ValueError, AttributeError), "would lose the graph|core|'view'"
     for compute in (lambda x, t: x * t, lambda x, t: x - t, lambda x, t: x @ t):
-        with pytest.raises((TypeError, ValueError), match=f"{message}|would lose the graph|core"):
+        with pytest.raises(errors, match=f"{message}|{words}"):
             compute(other, Tensor(ROWS, requires_grad=True))
 
 
