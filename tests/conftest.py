@@ -5,6 +5,7 @@ The fixture `registry` forgets the ops that a test has defined.
 
 import os
 import signal
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,9 @@ settings.register_profile(
 )  # fmt: skip
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+# Matplotlib's list of fonts in HOME may name those of an environment that is gone.
+os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
 
 # A job in the background begins with Ctrl-C ignored, and so would the processes that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
