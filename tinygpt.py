@@ -284,9 +284,8 @@ def train(
 
     `run`, if given, saves the state to disk, and evaluates every eval_interval iterations.
     """
-    c, losses = training.config, []
+    c, losses, started = training.config, [], time.monotonic()
     with Progress(c.max_iters, training.iteration) as progress, interrupts() as interrupted:
-        started = time.monotonic()
         while True:
             if run and run.evaluation_is_due():
                 run.save()  # before the evaluation, which may fail
@@ -302,16 +301,15 @@ def train(
             training.check(loss, norm)  # raises if one of them is nan or infinite
             training.step()  # AdamW and Muon move the weights
             losses.append(loss)
-            shown = {"loss": f"{loss:.3f}"}
-            if training.evaluations:
-                shown["validation"] = f"{training.evaluations[-1][1]:.3f}"
+            last = training.evaluations[-1:]
+            shown = {"validation": f"{last[0][1]:.3f}"} if last else {}
             if run:
                 tokens = len(losses) * c.batch_size * training.model.config.block_size
                 speed = tokens / (time.monotonic() - started)
                 run.record(loss=loss, learning_rate=rate, grad_norm=norm,
                            tokens_per_second=round(speed))  # fmt: skip
                 shown["speed"] = f"{speed:,.0f} tokens/s"
-            progress.update(**shown)
+            progress.update(loss=f"{loss:.3f}", **shown)
     if run:
         run.save()
     training.model.eval()

@@ -127,7 +127,7 @@ def on_data(function, args, kwargs, data_of):
         elif function in WRITERS:
             text = errors.ASSIGNMENT
         raise TypeError(text.format(name=name, op=op))
-    return function(*_plain(args, data_of), **_plain(kwargs, data_of))
+    return function(*map_nested(data_of, args), **map_nested(data_of, kwargs))
 
 
 def unrecorded(ufunc, method, inputs, kwargs, data_of):
@@ -136,7 +136,8 @@ def unrecorded(ufunc, method, inputs, kwargs, data_of):
         text = errors.UFUNC_METHOD if method != "__call__" else errors.OUT
         raise TypeError(text.format(name=ufunc.__name__, method=method))
     kwargs = {key: value for key, value in kwargs.items() if value is not None}
-    return getattr(ufunc, method)(*_plain(inputs, data_of), **_plain(kwargs, data_of))
+    inputs, kwargs = map_nested(data_of, (inputs, kwargs))
+    return getattr(ufunc, method)(*inputs, **kwargs)
 
 
 def _any_recorded(x):
@@ -146,11 +147,13 @@ def _any_recorded(x):
     return mode.recording and getattr(x, "requires_grad", False)
 
 
-def _plain(x, data_of):
-    """Lists, tuples and dicts with the arrays of the Tensors in them."""
-    if type(x) is dict:
-        return {key: _plain(value, data_of) for key, value in x.items()}
-    return type(x)(_plain(v, data_of) for v in x) if type(x) in (list, tuple) else data_of(x)
+def map_nested(f, x):
+    """x with f(entry) for every entry of the lists, tuples and dicts in it, however nested."""
+    if isinstance(x, dict):
+        return {key: map_nested(f, value) for key, value in x.items()}
+    if isinstance(x, tuple) and hasattr(x, "_fields"):  # a namedtuple
+        return type(x)(*(map_nested(f, value) for value in x))
+    return type(x)(map_nested(f, v) for v in x) if isinstance(x, (list, tuple)) else f(x)
 
 
 def _translated(function, op, args, kwargs):

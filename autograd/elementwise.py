@@ -1,4 +1,4 @@
-"""NumPy's functions of single entries that ops.py has no need of.
+"""NumPy's elementwise functions, but for those in ops.py.
 
 Most are a line in a table: the function and its derivatives, which are written with operators and
 np.* functions as in any op, so that they have derivatives themselves.
@@ -45,7 +45,7 @@ def _ratio(x, y):
 
 
 def _part(x, y, z, function, power):
-    """Of z = logaddexp(x, y): what part of e**z is e**x; 0 where both are -inf."""
+    """For z = logaddexp(x, y), the share of e**x in e**z; 0 where x and y are -inf."""
     lost = z == -np.inf
     return power(-function(0, np.where(lost, np.inf, y) - np.where(lost, 0, x)))
 

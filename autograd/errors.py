@@ -64,9 +64,9 @@ NOT_A_NUMBER = ("backward on a tensor of shape {shape}: only a single number has
 SEED_SHAPE = "gradient= has shape {given}, the tensor {shape}: they must be equal"
 GRAD_SHAPE = ("backward adds to the grad that is there, which has shape {given}, the tensor "
     "{shape}: set t.grad to None, or to an array of that shape")
-COPY = ("a Tensor that an op has computed (here {op}) cannot be copied or pickled, its graph would "
-    "lead to other leaves than those of the copy: copy t.detach(), or copy the leaves and compute "
-    "again")
+COPY = ("a Tensor that an op has computed (here {op}) cannot be copied or pickled: the graph of "
+    "the copy would lead to the leaves of the original; copy t.detach(), or copy the leaves and "
+    "compute again")
 CONSTANT_INPUT = ("grad: input {i} does not require gradients: make it with Tensor(..., "
     "requires_grad=True) before computing the output")
 

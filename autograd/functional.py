@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from . import ops, tensor
+from .dispatch import map_nested
 from .mode import mode
 from .tensor import Tensor
 
@@ -46,18 +47,9 @@ __all__ = [
 _bound: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()  # by id
 
 
-def _map(f, tree):
-    """The tree with f(leaf) for every leaf; what is no list, tuple or dict is a leaf."""
-    if isinstance(tree, dict):
-        return {key: _map(f, x) for key, x in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a namedtuple
-        return type(tree)(*(_map(f, x) for x in tree))
-    return type(tree)(_map(f, x) for x in tree) if isinstance(tree, (list, tuple)) else f(tree)
-
-
 def _leaves(tree):
     leaves: list[Any] = []
-    _map(leaves.append, tree)
+    map_nested(leaves.append, tree)
     return leaves
 
 
@@ -91,7 +83,7 @@ class _Evaluated:
             raise TypeError(
                 f"argnum={argnum}: the function was called with {len(args)} positional arguments"
             ) from None
-        points = _map(_variable, points)
+        points = map_nested(_variable, points)
         for i, x in zip(places, points, strict=True):
             args[i] = x
         self.point = points if several else points[0]
@@ -125,7 +117,7 @@ class _Evaluated:
             gs = [Tensor(np.zeros_like(x.data)) for x in xs]
         else:
             gs = list(tensor.grad(output, xs, g, create_graph=nested or again))
-        return _out(_map(lambda _: gs.pop(0), self.point), nested)
+        return _out(map_nested(lambda _: gs.pop(0), self.point), nested)
 
 
 def _depends_on_others(value, own):
@@ -137,7 +129,7 @@ def _depends_on_others(value, own):
 
 
 def _out(tree, nested):
-    return tree if nested else _map(_as_result, tree)
+    return tree if nested else map_nested(_as_result, tree)
 
 
 def value_and_grad(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
@@ -230,7 +222,7 @@ def jacobian(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
             shape = output.shape + x.shape
             return np.reshape(np.stack(column), shape) if column else np.zeros(shape, x.dtype)
 
-        return _map(joined, at.point)
+        return map_nested(joined, at.point)
 
     return derivative
 
@@ -366,6 +358,6 @@ def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
             np.reshape(vector[end - math.prod(shape) : end], shape)
             for end, shape in zip(ends, shapes, strict=True)
         ]
-        return _map(lambda _: pieces.pop(0), tree)
+        return map_nested(lambda _: pieces.pop(0), tree)
 
     return (np.concatenate(parts) if parts else np.zeros(0)), unflatten

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .dispatch import _plain, implements, register
-from .ops import broadcast_to, concatenate, reshape, scatter, transpose, where
+from .dispatch import implements, map_nested, register
+from .ops import broadcast_to, concatenate, cut_along, reshape, scatter, transpose, where
 from .tensor import Tensor, array_of, op
 
 
@@ -55,11 +55,13 @@ def mover(function):
 
     def on_tensors(*args, **options):
         tensors: list[Tensor] = []
-        _plain([args, options], lambda x: tensors.append(x) if _is_data(x) else None)
+        map_nested(lambda x: tensors.append(x) if _is_data(x) else None, [args, options])
 
         def call(arrays):
             rest = iter(arrays)
-            put = _plain([args, options], lambda x: next(rest) if _is_data(x) else array_of(x))
+            put = map_nested(
+                lambda x: next(rest) if _is_data(x) else array_of(x), (args, options)
+            )
             return function(*put[0], **put[1])
 
         return recorded(*tensors, call=call)
@@ -141,9 +143,7 @@ def _cutter(function, default):
         options = {"axis": axis} if function is np.array_split else {}
         function(ary.data, indices_or_sections, **options)  # refuses what cannot be
         axis = min(axis, ary.ndim - 1) % ary.ndim  # hsplit cuts the only axis, if there is one
-        parts = np.array_split(np.arange(ary.shape[axis]), indices_or_sections)
-        ranges = [slice(part[0], part[-1] + 1) if part.size else slice(0, 0) for part in parts]
-        return [ary[(slice(None),) * axis + (r,)] for r in ranges]
+        return cut_along(ary, axis, np.array_split, indices_or_sections)
 
     return cut
 
@@ -232,6 +232,7 @@ for _function, _line in _LINES.items():
 
 # ---------------------------------------------------------------- pad
 
+_np: Any = np  # whose types know no variable options
 _STATISTICS: dict[str, Any] = {
     "maximum": np.max, "mean": np.mean, "median": np.median, "minimum": np.min,
 }  # fmt: skip
@@ -282,8 +283,7 @@ def pad(
     widths = _pairs(pad_width, x.ndim)
     if mode == "constant":
         return _pad(x, widths, options)
-    refuse_what_cannot_be: Any = np.pad
-    refuse_what_cannot_be(x.data, widths, mode, **options)
+    _np.pad(x.data, widths, mode, **options)  # refuses what cannot be
     if mode == "empty":
         return _pad(x, widths, {})
     if mode not in (*_STATISTICS, "linear_ramp") and reflect_type != "odd":

@@ -589,7 +589,12 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     n, cuts = x.shape[axis], indices_or_sections
     if isinstance(cuts, int) and n % cuts:
         raise ValueError(f"split: axis {axis} of {n} cannot be cut into {cuts} equal parts")
-    parts = np.split(np.arange(n), cuts)
+    return cut_along(x, axis, np.split, cuts)
+
+
+def cut_along(x, axis, split, cuts):
+    """The parts of x where `split`, a function of NumPy, cuts the indices along the axis."""
+    parts = split(np.arange(x.shape[axis]), cuts)
     ranges = [slice(part[0], part[-1] + 1) if part.size else slice(0, 0) for part in parts]
     return [getitem(x, (slice(None),) * axis + (r,)) for r in ranges]
 

@@ -1,4 +1,4 @@
-"""NumPy's functions along axes that ops.py has no need of.
+"""NumPy's functions along axes, but for those in ops.py.
 
 In order: options of the reductions, those that skip nan, running sums and products, order,
 differences and integrals, statistics. Nearly all are a line in terms of others. Parameters have
@@ -41,7 +41,7 @@ def _upright(x, axis, ndim):
 
 
 def _checked(function):
-    """As implements, for a function before which NumPy's runs, to refuse what that refuses."""
+    """Like implements, but NumPy's function runs first, on the arrays: it refuses bad arguments."""
 
     def enter(ours):
         @implements(function)
@@ -59,7 +59,8 @@ def _checked(function):
 
 
 def _reduction(reduce, join, nothing):
-    """With `where`, that puts `nothing` for what is left out, and `initial`, one entry more."""
+    """`reduce` with two more options: `where` puts `nothing` in place of the entries that are left
+    out, and `initial` counts as one more entry."""
 
     def reduction(a, axis=None, *, dtype=None, keepdims=False, initial=None, where=True):
         if initial is None and where is not True and math.isinf(nothing):
@@ -166,7 +167,10 @@ _cumsum, _cumprod_of = _running("sum", ops.cumsum, 0), _running("prod", _cumprod
 
 
 def _skipping(function, plain, nothing=None):
-    """Puts `nothing` for nan, or leaves it out by `where`. With nothing left, nan as in NumPy."""
+    """Let `function` be `plain` with `nothing` in place of nan, or with nan left out by `where`.
+
+    Where only nan is there, the value is what NumPy gives.
+    """
 
     @implements(function)
     @functools.wraps(plain)

@@ -51,7 +51,7 @@ class Tensor:
         "__weakref__", "_args", "_kwargs", "_number", "_op", "_vjp",
         "data", "grad", "grad_buffer", "requires_grad",
     )  # fmt: skip
-    __pandas_priority__ = 5000  # series * t is t's to compute, which it is not by itself
+    __pandas_priority__ = 5000  # so that pandas leaves series * t to the Tensor
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
         self.data: ndarray = constants.as_array(data, dtype)
@@ -278,7 +278,6 @@ def _recorded(function):
         if mode.watch is not None:
             mode.watch.made(out)
         return out
-
     return call
 
 

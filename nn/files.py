@@ -162,26 +162,32 @@ def load_arrays(
     except ValueError:  # nothing can be mapped
         raise ValueError(f"{path} is damaged, or not a safetensors file: it is empty") from None
     try:
-        size = int.from_bytes(raw[:8].tobytes(), "little")
-        if size > len(raw) - 8:
-            raise ValueError(f"a header of {size} bytes in a file of {len(raw)}")
-        header = json.loads(raw[8 : 8 + size].tobytes())
-        metadata = dict(header.pop("__metadata__", {}))
-        if not all(isinstance(value, str) for value in metadata.values()):
-            raise ValueError("its __metadata__ may hold strings only")
-        data, end = raw[8 + size :], 0
-        arrays = {}
-        for name, entry in header.items():
-            arrays[name] = _entry(name, data, **entry)
-            end = max(end, entry["data_offsets"][1])
-        if end != len(data):
-            raise ValueError(f"{len(data)} bytes of data, and {end} in the header")
+        arrays, metadata = _parsed(raw)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, or not a safetensors file ({error})") from error
     seal = metadata.pop("checksum", None)
     if (seal or sealed) and seal != _checksum_of_arrays(arrays, metadata):
         what = "is not what was written: it was damaged since" if seal else "has no checksum"
         raise ValueError(f"{path} {what}; take a copy of it, or train again")
+    return arrays, metadata
+
+
+def _parsed(raw):
+    """The arrays and the __metadata__ in the bytes of a safetensors file."""
+    size = int.from_bytes(raw[:8].tobytes(), "little")
+    if size > len(raw) - 8:
+        raise ValueError(f"a header of {size} bytes in a file of {len(raw)}")
+    header = json.loads(raw[8 : 8 + size].tobytes())
+    metadata = dict(header.pop("__metadata__", {}))
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its __metadata__ may hold strings only")
+    data, end = raw[8 + size :], 0
+    arrays = {}
+    for name, entry in header.items():
+        arrays[name] = _entry(name, data, **entry)
+        end = max(end, entry["data_offsets"][1])
+    if end != len(data):
+        raise ValueError(f"{len(data)} bytes of data, and {end} in the header")
     return arrays, metadata
 
 

@@ -166,19 +166,15 @@ def stream(
     if sampling is not None and options:
         raise TypeError(f"{', '.join(options)} beside `sampling`: give one or the other")
     sampling = Sampling(**options) if sampling is None else sampling
-    prompts, single = _prompts(ids)
     rng = np.random.default_rng() if rng is None else rng
     ends = np.ravel([] if stop is None else stop).astype(int)  # type: ignore[arg-type]
-    longest = max(map(len, prompts))
-    padding = np.array([longest - len(prompt) for prompt in prompts])
-    rows = np.array([[0] * (longest - len(p)) + [*p] for p in prompts])  # (B, T)
+    rows, padding, single = _of_one_length(ids)
     done = np.zeros(len(rows), dtype=bool)
     decoder = getattr(model, "decoder", None)
     next_logits = decoder() if decoder else _plain_decoder(model)
     for _ in range(max_new_tokens):
         logits = _without_dropout(model, next_logits, rows, padding)[~done]
-        if allowed is not None:
-            logits = np.where(allowed, logits, -np.inf)
+        logits = logits if allowed is None else np.where(allowed, logits, -np.inf)
         before = [rows[b, padding[b] :] for b in np.flatnonzero(~done)]
         new = np.full(len(rows), ends[0] if ends.size else 0)
         new[~done] = sampling.draw(logits, rng, before)
@@ -187,6 +183,15 @@ def stream(
         done |= np.isin(new, ends)
         if done.all():
             return
+
+
+def _of_one_length(ids):
+    """Prompts as rows (B, T), with zeros before the shorter ones; how many zeros (B,); if it is one
+    prompt, given as (T,)."""
+    prompts, single = _prompts(ids)
+    longest = max(map(len, prompts))
+    padding = np.array([longest - len(prompt) for prompt in prompts])
+    return np.array([[0] * (longest - len(p)) + [*p] for p in prompts]), padding, single
 
 
 def _plain_decoder(model):

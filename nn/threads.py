@@ -23,7 +23,7 @@ __all__ = [
     "BLAS_VARIABLES", "BLOCK", "for_each", "in_task", "in_threads", "thread_count", "threads_for",
 ]  # fmt: skip
 
-# What OpenBLAS, MKL, Accelerate and BLIS are told their number of threads by.
+# The environment variables that set the number of threads of OpenBLAS, MKL, Accelerate and BLIS.
 BLAS_VARIABLES = (
     "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "BLIS_NUM_THREADS",

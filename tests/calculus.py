@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from autograd import Tensor
 from autograd.dispatch import implementations
@@ -72,6 +73,13 @@ def check(row: Row) -> None:
                                                                               "atol": 1e-4}
             np.testing.assert_allclose(a.data, b, **tight)
     check_op(row.call, *arrays, order=row.order)
+
+
+def each_name(rows: list[Row]):
+    """One test for each function, with all its rows."""
+    names = sorted({row.name for row in rows})
+    groups = [[row for row in rows if row.name == name] for name in names]
+    return pytest.mark.parametrize("rows", groups, ids=names)
 
 
 def entered(module: str) -> set[str]:

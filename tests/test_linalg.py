@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from calculus import check, row
+from calculus import check, each_name, row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,14 +114,12 @@ ROWS = [
     row("cond", lambda x: L.cond(x, 2), (2, 2)),
     *norms(),
 ]  # fmt: skip
-NAMES = list(dict.fromkeys(r.name for r in ROWS))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_value_and_derivatives(name):
-    for r in ROWS:
-        if r.name == name:
-            check(r)
+@each_name(ROWS)
+def test_value_and_derivatives(rows):
+    for r in rows:
+        check(r)
 
 
 def test_results_are_numpys_named_tuples():

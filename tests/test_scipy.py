@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calculus import check, row
+from calculus import check, each_name, row
 
 import autograd.scipy as ours
 from autograd import Tensor, check_gradients, grad
@@ -48,11 +48,10 @@ ROWS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", dict.fromkeys(r.name for r in ROWS))
-def test_value_and_derivatives(name):
-    for r in ROWS:
-        if r.name == name:
-            check(r)
+@each_name(ROWS)
+def test_value_and_derivatives(rows):
+    for r in rows:
+        check(r)
 
 
 def test_every_entry_has_a_row():

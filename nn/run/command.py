@@ -123,7 +123,11 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
     add("--output", default="attention.png", metavar="FILE", help="the picture, a PNG (default "
         "attention.png)")  # fmt: skip
 
-    generating = commands.add_parser("generate", help="continue a prompt")
+    _add_generate(commands.add_parser("generate", help="continue a prompt"))
+    return main
+
+
+def _add_generate(generating):
     add = generating.add_argument
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
     add("--prompt", metavar="TEXT", help="the text to continue (default: asks in a terminal, "
@@ -137,7 +141,6 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
         "(default 1)")  # fmt: skip
     add("--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="the same seed gives "
         "the same text")  # fmt: skip
-    return main
 
 
 def _add_train(train, config, presets):
@@ -166,7 +169,7 @@ def _add_train(train, config, presets):
 
 
 class _Output:
-    """Standard output or standard error, with a defined end when it cannot be written to.
+    """Standard output or standard error, which may stop taking text: a full disk, a closed pipe.
 
     What could not be written is lost, and so is all that follows. If the stream is `optional` the
     program goes on; otherwise writing raises OSError.
@@ -201,7 +204,7 @@ class _Output:
 
 
 def _open_streams():
-    """Let a standard stream that was closed lead nowhere, before another file gets its number."""
+    """Open the null device for a standard stream that is closed: no other file gets its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             handle = os.open(os.devnull, os.O_RDWR)

@@ -255,7 +255,7 @@ def _has(directory, name):
 
 def _what_is_there(directory, missing):
     """Why a directory does not have what was looked for, a file `missing`, and what to do."""
-    train = f"python tinygpt.py train --out-dir {shlex.quote(str(directory))}"
+    train = f"{COMMAND} train --out-dir {shlex.quote(str(directory))}"
     if not directory.exists():
         return "there is no such folder; give the --out-dir of `tinygpt.py train`"
     if not directory.is_dir():
@@ -356,19 +356,25 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
     config = TrainConfig(**request.training)
     architecture.config(**{**request.model, "vocab_size": 1})  # raises if a field is wrong
     check_procs(config, team)
-    text: dict[str, Any] = {
-        "text": text_digest(files, byte_progress), "kind": request.tokenizer or "char",
-        "vocab_size": request.vocab_size,
-    }  # fmt: skip
-    if text["kind"] == "word":
-        text["lines"] = True  # not in runs from before line ends were tokens
-    if base[1]:
-        text |= {"kind": base[1].kind, "tokenizer": zlib.crc32(base[1].to_json().encode())}
+    text = _text_of(request, files, base[1])
     new = [path for path in (directory, *directory.parents) if not path.exists()]
     with locked(directory), _nothing_left(directory, new):
         run = _new_run(request, architecture, team, files, text, config, *base)
         _lead(run.training, team)
         yield run
+
+
+def _text_of(request, files, tokenizer):
+    """What decides the tokens of a run: the text, and how it is cut, or the tokenizer of a base."""
+    text = {
+        "text": text_digest(files, byte_progress), "kind": request.tokenizer or "char",
+        "vocab_size": request.vocab_size,
+    }  # fmt: skip
+    if text["kind"] == "word":
+        text["lines"] = True  # not in runs from before line ends were tokens
+    if tokenizer:
+        text |= {"kind": tokenizer.kind, "tokenizer": zlib.crc32(tokenizer.to_json().encode())}
+    return text
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class Tokenizer(abc.ABC):
     file = "vocabulary.json"
     separator: Any = None  # the token between two files, an int or None
     stop: Any = None  # the token that ends a text: an int, a list of them, or None
-    unk: Any = None  # the token of all that has no other, an int or None
+    unk: Any = None  # the token for what has none of its own, an int or None
 
     @property
     @abc.abstractmethod
@@ -83,7 +83,7 @@ class Tokenizer(abc.ABC):
         return map(self.encode, pieces)
 
     def certain(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without that at its end which the next token may change."""
+        """The text of token ids, without an end that the next token may still change."""
         return self.decode(ids)
 
     def save(self, directory: Path | str) -> Path:
@@ -292,7 +292,7 @@ class BPETokenizer(Tokenizer):
 
     @property
     def unk(self) -> int | None:
-        """The id of the token of all that has no other; None for byte pairs, which spell all."""
+        """The id of the token for what has no token of its own; None where bytes spell all."""
         model = self._model.model
         if not hasattr(model, "unk_token"):  # Unigram shows it only in its file
             return json.loads(self._model.to_str())["model"].get("unk_id")
@@ -360,7 +360,7 @@ class BPETokenizer(Tokenizer):
         return self._model.decode([int(i) for i in ids], skip_special_tokens=False)
 
     def certain(self, ids: Sequence[int]) -> str:
-        """The text of token ids, without that at its end which the next token may change.
+        """The text of token ids, without an end that the next token may still change.
 
         This is the beginning of a character, for byte pairs; for a vocabulary that spells in tokens
         like <0xE2>, all of these at the end: the library decodes them together.
@@ -545,7 +545,7 @@ _LONG = re.compile(rf"(?<![^\W_])[^\W_]{{{_RUN},}}|(?<![\W_])[\W_]{{{_RUN},}}")
 def _without_long_runs(pieces):
     """Pieces of text, cut within runs longer than _RUN.
 
-    To learn byte pairs takes a time that grows with the square of the longest word.
+    The time to learn byte pairs grows with the square of the longest word.
     """
     for piece in pieces:
         start = 0

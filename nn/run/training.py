@@ -55,7 +55,7 @@ class TrainConfig:
         100, "first iterations, in which the learning rates rise; more if the loss jumps up there"
     )
     beta2: float = option(
-        0.99, "part of its mean of squared gradients that adamw keeps in an iteration"
+        0.99, "how much of its mean of squared gradients adamw keeps in each iteration"
     )
     weight_decay: float = option(
         0.1, "how strongly matrices and tables are pulled to 0, times the learning rate"
