@@ -126,15 +126,15 @@ class TinyGPT(nn.Module):
 
     def __call__(
         self, ids: Any, caches: list[nn.KVCache] | None = None,
-        padding: np.ndarray | None = None, last: bool = False,
+        padding: np.ndarray | None = None, last: int = 0,
     ) -> Tensor:  # fmt: skip
-        """The logits of the next token after each position; if `last`, only after the last one.
+        """The logits of the next token after each position, or only after the `last` ones.
 
         `caches`, one for each block, hold the positions before ids. `padding` (B,) says how many
         positions at the start of each row hold no token.
         """
         x = self._hidden(ids, caches, padding)  # (..., T, C)
-        return linear(x[..., -1:, :] if last else x, self._table().T)
+        return linear(x[..., -last:, :] if last else x, self._table().T)
 
     def loss(self, ids: Any, targets: Any, ignore_index: int = IGNORE_INDEX) -> Tensor:
         """The mean cross entropy of targets, which have the shape of ids, in nats per token."""
@@ -203,24 +203,9 @@ class TinyGPT(nn.Module):
         """Yields each new token as it is drawn: an int for ids (T,), an array (B,) for prompts."""
         return nn.sampling.stream(self, ids, max_new_tokens, **options)
 
-    def decoder(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        """A function from rows (B, T) and their padding (B,) to the next logits (B, V).
-
-        Each call gets the same rows, grown: keys and values of earlier positions are kept. Beyond
-        block_size tokens, each new token moves all positions by one, so nothing can be kept.
-        """
-        T = self.config.block_size
-        caches = [nn.KVCache(T) for _ in self.blocks]
-
-        def next_logits(rows, padding):
-            if rows.shape[1] <= T:
-                new, kept = rows[:, caches[0].length :], caches
-            else:
-                new, kept = rows[:, -T:], None
-                padding = np.maximum(padding - (rows.shape[1] - T), 0)
-            return self(new, kept, padding if padding.any() else None, last=True).data[:, -1]
-
-        return next_logits
+    def decoder(self) -> Callable[..., np.ndarray]:
+        """A function from rows (B, T) and their padding (B,) to the next logits (B, V)."""
+        return nn.cached_decoder(self)
 
     @classmethod
     def from_pretrained(cls, directory: Path | str) -> TinyGPT:

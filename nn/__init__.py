@@ -23,6 +23,7 @@ from .transformer import (
     FeedForward,
     KVCache,
     MultiHeadAttention,
+    cached_decoder,
     checkpoint_activations,
     share_batch,
     sinusoidal_positions,
@@ -31,7 +32,7 @@ from .transformer import (
 __all__ = [
     "SGD", "AdamW", "Block", "Conv2d", "Dropout", "Embedding", "FeedForward", "KVCache",
     "LSTMCell", "LayerNorm", "Linear", "Module", "MultiHeadAttention", "Muon", "Sequential",
-    "checkpoint_activations", "clip_grad_norm", "functional", "keep_freed_memory",
-    "share_batch", "sinusoidal_positions", "warmup_cosine",
+    "cached_decoder", "checkpoint_activations", "clip_grad_norm", "functional",
+    "keep_freed_memory", "share_batch", "sinusoidal_positions", "warmup_cosine",
 ]  # fmt: skip
 __version__ = autograd.__version__

@@ -110,7 +110,7 @@ def save_arrays(
     Equal arrays and strings make equal files. Raises TypeError for a dtype that the format does
     not have. The format: github.com/huggingface/safetensors.
     """
-    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    arrays = {name: np.asarray(array) for name, array in sorted(arrays.items())}
     metadata = {"format": "pt", **(metadata or {})}  # an entry that other readers ask for
     _check_types(arrays, metadata)
     metadata["checksum"] = _checksum_of_arrays(arrays, metadata)
@@ -127,7 +127,7 @@ def save_arrays(
         with open(name, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for array in arrays.values():
-                file.write(array.reshape(-1).view(np.uint8).data)
+                file.write(array.reshape(-1).view(np.uint8).data)  # a copy if it is a transpose
 
     write_atomically(path, write)
 

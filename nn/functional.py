@@ -21,8 +21,8 @@ from .threads import BLOCK
 __all__ = [
     "IGNORE_INDEX", "attention", "avg_pool2d", "binary_cross_entropy_with_logits",
     "causal_attention", "conv2d", "cross_entropy", "dropout", "dropout_mask", "embedding", "erf",
-    "gelu", "huber_loss", "linear", "linear_cross_entropy", "max_pool2d", "mse_loss", "silu",
-    "softplus",
+    "gelu", "grouped_attention", "huber_loss", "linear", "linear_cross_entropy", "max_pool2d",
+    "mse_loss", "rms_norm", "rotary", "silu", "softplus", "swiglu",
 ]  # fmt: skip
 
 IGNORE_INDEX = -100  # as a target: this position does not count in the loss
@@ -248,37 +248,109 @@ def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
     """
     *lead, T, width = qkv.shape
     B, H, D, dtype = math.prod(lead), n_head, width // 3 // n_head, qkv.dtype
-    scale = 1 / math.sqrt(D) if scale is None else scale
-    q, k, v = qkv.reshape((B, T, 3, H, D)).transpose(2, 0, 3, 1, 4)  # (B, H, T, D)
-    kt = np.multiply(k.swapaxes(-1, -2), scale, order="C")  # (B, H, D, T)
-    y, ones, saved = np.empty((B, T, H, D), dtype), np.ones(T, dtype), []
-    heads, shift, tiles = y.swapaxes(1, 2), not _bounded(q, k, scale), _tiles(B, H, T)
+    y = np.empty((B, T, H, D), dtype)
     kept = _dropped(dropout_mask, (B, H, T, T), dtype)
-    for b, rows, keys in tiles:
-        e = q[b, :, rows] @ kt[b, ..., keys]
-        _exponentials(e, rows.start, shift)
-        r = 1 / (e @ ones[keys])[..., None]
-        np.multiply(kept(e, b, rows, keys) @ v[b, :, keys], r, out=heads[b, :, rows])
-        saved.append((e, r))
+    pull = _causal(*qkv.reshape((B, T, 3, H, D)).transpose(2, 0, 1, 3, 4), y, scale, kept)
 
     def vjp(g):
-        g = g.reshape((B, T, H, D)).swapaxes(1, 2)
-        vt = np.multiply(v.swapaxes(-1, -2), scale, order="C")  # (B, H, D, T)
         gx = np.empty((B, T, 3, H, D), dtype)
-        gq, gk, gv = gx.transpose(2, 0, 3, 1, 4)
-        for b, rows, keys in reversed(tiles):
-            e, r = saved.pop()
-            gr = np.multiply(g[b, :, rows], r, order="C")
-            gs = kept(gr @ vt[b, ..., keys], b, rows, keys)  # of the scores
-            gs -= np.vecdot(gr, heads[b, :, rows])[..., None] * scale
-            gs *= e
-            np.matmul(gs, k[b, :, keys], out=gq[b, :, rows])
-            for out, x, z in ((gk, gs, q[b, :, rows]), (gv, kept(e, b, rows, keys), gr)):
-                # the last queries come first here, and see all keys
-                _add_product(out[b, :, keys], x.swapaxes(-1, -2), z, add=keys.stop < T)
+        pull(g.reshape(y.shape), *gx.transpose(2, 0, 1, 3, 4))
         return gx.reshape(qkv.shape)
 
     return y.reshape((*lead, T, H * D)), (vjp,)
+
+
+@in_float32
+def _plain_grouped_attention(q, k, v, scale=None):
+    *lead, T, H, D = q.shape
+    by_group = (*lead, T, k.shape[-2], H // k.shape[-2], D)
+    groups = q.reshape(by_group).swapaxes(-4, -3).swapaxes(-3, -2)  # (..., G, H / G, T, D)
+    heads = [x.swapaxes(-3, -2)[..., None, :, :] for x in (k, v)]  # (..., G, 1, T, D)
+    y, pull = attention.__wrapped__(groups, *heads, causal=True, scale=scale)
+
+    def vjp(g):
+        gq, gk, gv = pull(g.reshape(by_group).swapaxes(-4, -3).swapaxes(-3, -2))
+        gq = gq.swapaxes(-3, -2).swapaxes(-4, -3).reshape(q.shape)
+        return gq, *(gx.sum(axis=-3).swapaxes(-3, -2) for gx in (gk, gv))
+
+    return y.swapaxes(-3, -2).swapaxes(-4, -3).reshape(q.shape), vjp
+
+
+@op(reference=_plain_grouped_attention)
+@in_float32
+def grouped_attention(q, k, v, scale=None):
+    """Causal attention of q (..., T, H, D) to fewer k and v (..., T, G, D): (..., T, H, D).
+
+    Heads 0 to H / G - 1 share the first keys and values, the next ones the second. Ainslie et al.:
+    GQA, arXiv:2305.13245.
+    """
+    shapes = [(math.prod(x.shape[:-3]), *x.shape[-3:]) for x in (q, k, v)]
+    parts = [x.reshape(shape) for x, shape in zip((q, k, v), shapes, strict=True)]
+    y = np.empty(shapes[0], q.dtype)
+    pull = _causal(*parts, y, scale, lambda scores, *where: scores)
+
+    def vjp(g):
+        gradients = [np.empty(shape, q.dtype) for shape in shapes]
+        pull(g.reshape(y.shape), *gradients)
+        return tuple(gx.reshape(x.shape) for gx, x in zip(gradients, (q, k, v), strict=True))
+
+    return y.reshape(q.shape), vjp
+
+
+def _causal(q, k, v, y, scale, kept):
+    """Writes causal attention of q (B, T, H, D) to k and v (B, T, G, D) into y (B, T, H, D).
+
+    Returns a function of the gradient of y and of three arrays, into which it writes the gradients
+    of q, k and v. `kept` applies dropout to scores.
+    """
+    (B, T, H, D), G, dtype = q.shape, k.shape[2], q.dtype
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    by_group = (B, T, G, H // G, D)  # R = H / G heads look at the same keys
+    q, heads = (x.reshape(by_group).transpose(0, 2, 3, 1, 4) for x in (q, y))  # (B, G, R, T, D)
+    k, v = (x.swapaxes(1, 2) for x in (k, v))  # (B, G, T, D)
+    kt = np.multiply(k.swapaxes(-1, -2), scale, order="C")  # (B, G, D, T)
+    ones, saved = np.ones(T, dtype), []
+    shift, tiles = not _bounded(q, k, scale), _tiles(B, H, T)
+    for b, rows, keys in tiles:
+        e = _side_by_side(q[b, :, :, rows]) @ kt[b, ..., keys]  # (n, G, R t, S)
+        _exponentials(e.reshape((len(e), H, -1, keys.stop)), rows.start, shift)
+        r = 1 / (e @ ones[keys])[..., None]
+        sums = kept(e, b, rows, keys) @ v[b, :, keys]
+        out = heads[b, :, :, rows]
+        np.multiply(sums.reshape(out.shape), r.reshape((*out.shape[:-1], 1)), out=out)
+        saved.append((e, r))
+
+    def vjp(g, gq, gk, gv):
+        g, gq = (x.reshape(by_group).transpose(0, 2, 3, 1, 4) for x in (g, gq))
+        gk, gv = (x.swapaxes(1, 2) for x in (gk, gv))
+        vt = np.multiply(v.swapaxes(-1, -2), scale, order="C")  # (B, G, D, T)
+        for b, rows, keys in reversed(tiles):
+            e, r = saved.pop()
+            gr = np.multiply(_side_by_side(g[b, :, :, rows]), r, order="C")
+            gs = kept(gr @ vt[b, ..., keys], b, rows, keys)  # of the scores
+            gs -= np.vecdot(gr, _side_by_side(heads[b, :, :, rows]))[..., None] * scale
+            gs *= e
+            _write_product(gq[b, :, :, rows], gs, k[b, :, keys])
+            queries = _side_by_side(q[b, :, :, rows])
+            for out, x, z in ((gk, gs, queries), (gv, kept(e, b, rows, keys), gr)):
+                # the last queries come first here, and see all keys
+                _add_product(out[b, :, keys], x.swapaxes(-1, -2), z, add=keys.stop < T)
+
+    return vjp
+
+
+def _side_by_side(x):
+    """(n, G, R, t, D) as (n, G, R t, D): one product does for all heads of a group."""
+    n, G, R, t, D = x.shape
+    return x[:, :, 0] if R == 1 else x.reshape((n, G, R * t, D))
+
+
+def _write_product(out, x, y):
+    """x @ y, (n, G, R t, D), into out (n, G, R, t, D)."""
+    if out.shape[2] == 1:
+        np.matmul(x, y, out=out[:, :, 0])
+    else:
+        out[...] = (x @ y).reshape(out.shape)
 
 
 def _tiles(B, H, T):
@@ -422,6 +494,64 @@ def _check_targets(name, logits_shape, shape, picks):
             f"{name}: targets go from {picks.min()} to {picks.max()}, the logits have "
             f"classes 0 to {logits_shape[-1] - 1}; set ignore_index to leave targets out"
         )
+
+
+# ---------------------------------------------------------------- what Llama's family adds
+
+
+@op
+@in_float32
+def rms_norm(x, weight, eps=1e-5):
+    """x / sqrt(mean(x * x) + eps) over the last axis, times `weight` (C,).
+
+    Zhang, Sennrich: Root Mean Square Layer Normalization, arXiv:1910.07467.
+    """
+    C = x.shape[-1]
+    r = 1 / np.sqrt(np.vecdot(x, x)[..., None] / (C or 1) + eps)  # (..., 1)
+    n = x * r
+
+    def vjp(g):
+        gn = g * weight
+        gn -= n * (np.vecdot(gn, n)[..., None] / (C or 1))
+        gn *= r
+        return gn, g * n
+
+    return n * weight, vjp
+
+
+@op
+@in_float32
+def rotary(x, cos, sin):
+    """The pairs (i, i + D/2) of channels of x (..., D), each turned by an angle.
+
+    `cos` and `sin` of the angles are constants that broadcast to (..., D/2). If the angles grow in
+    proportion to a position, the product of two turned vectors depends only on how far apart they
+    are. Su et al.: RoFormer, arXiv:2104.09864.
+    """
+    cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
+    return _turned(x, cos, sin), (lambda g: _turned(g, cos, -sin),)
+
+
+def _turned(x, cos, sin):
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+@op
+@in_float32
+def swiglu(gate, up):
+    """silu(gate) * up, elementwise: the activation of Shazeer, GLU Variants Improve Transformer.
+
+    arXiv:2002.05202.
+    """
+    s = sigmoid.__wrapped__(gate)[0]
+    h = gate * s
+
+    def vjp(g):
+        return g * up * (s + h * (1 - s)), g * h
+
+    return h * up, vjp
 
 
 # ---------------------------------------------------------------- of NumPy's functions

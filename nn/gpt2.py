@@ -7,14 +7,14 @@ has the fields of tinygpt.GPTConfig, and whose weights have the names of those o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .files import check_seals, load_arrays, read_json, save_model
+from .files import read_json, save_model
+from .folders import TOKENS, Family, load_folder
 
 __all__ = ["gpt2_misfits", "gpt2_names", "load_gpt2", "save_gpt2"]
 
@@ -37,7 +37,6 @@ _KEYS = {
     "layer_norm_epsilon": "eps", "scale_attn_weights": "scale_attention",
     "scale_attn_by_inverse_layer_idx": "scale_by_layer", "tie_word_embeddings": "tie_weights",
 }  # fmt: skip
-_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")  # keys of special tokens
 _ACTIVATIONS = {
     "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "gelu": "gelu_erf",
     "relu": "relu", "silu": "silu", "swish": "silu", "tanh": "tanh",
@@ -58,59 +57,25 @@ def gpt2_names(n_layer: int) -> dict[str, str]:
 
 
 def load_gpt2(directory: Path | str, model: Callable[[Any, None], Any], config: type) -> Any:
-    """The model in a GPT-2 folder, made by model(config(...), None), in evaluation mode.
+    """The model in a GPT-2 folder, or in one of save_gpt2 or save_model: see folders.load_folder.
 
-    It also opens folders of save_gpt2 and save_model. Float32 weights are mapped, not copied.
     Raises ValueError naming the key of config.json or the weight that is wrong.
     """
-    directory = Path(directory)
-    path = directory / "config.json"
-    content = read_json(path)
-    arrays, header = _arrays(directory)
-    check_seals(directory, header)
-    own = content.get("tinygpt")  # all fields of the config, if it was written here
-    if own and "seals" not in header and content.get("model_type") == "gpt2":
-        own = None  # another program, which knows only its own keys, wrote it later
-    fields = _made(path, config, own or _fields(path))
-    if not own:
-        _check_sizes(path, fields, arrays)
-    # If it was written here, config.json also names those of the tokenizer, which knows them.
-    named = (own.get("token_ids") or {}) if own else content
-    fields.token_ids = _token_ids(directory, named, fields) or None
-    arrays = _renamed(directory, arrays, gpt2_names(fields.n_layer))
-    if fields.tie_weights:
-        _tie(arrays, fields)
-    made = model(fields, None)
-    state, names = made.state_dict(), gpt2_names(fields.n_layer)
-    for name in state:  # a bias that is missing is zeros
+    return load_folder(directory, model, config, _GPT2)
+
+
+def _complete(made, arrays, own):
+    """Biases: zeros where one is missing, and none where this model has none and it is zeros."""
+    state = made.state_dict()
+    for name in state:
         if name.endswith(".bias") and not own:
             arrays.setdefault(name, state[name])
-    for name in [n for n in names if n.endswith(".bias") and n not in state]:
-        if not np.any(arrays.get(name, 0)):  # zeros that GPT-2 has where this model has no bias
+    for name in gpt2_names(made.config.n_layer):
+        if name.endswith(".bias") and name not in state and not np.any(arrays.get(name, 0)):
             arrays.pop(name, None)
-    try:
-        made.load_state_dict(arrays, assign=True)
-    except ValueError as error:
-        text = str(error)
-        for ours, theirs in names.items():
-            text = text.replace(f" {ours} ", f" {theirs} ")
-        raise ValueError(f"{directory}: {text}") from error
-    return made.eval()
 
 
-def _made(path, config, fields):
-    """config(**fields). Raises ValueError naming the file and its key if a field is wrong."""
-    try:
-        return config(**fields)
-    except TypeError as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
-    except ValueError as error:
-        name, _, rest = str(error).partition(" ")
-        theirs = {ours: key for key, ours in _KEYS.items()}
-        raise ValueError(f"{path}: {theirs.get(name, name)} {rest}") from error
-
-
-def _fields(path):
+def _fields(path, config):
     """The fields of a GPTConfig from a config.json, except dropout, which each training chooses.
 
     Raises ValueError naming a key that is missing, or whose value is not supported here.
@@ -132,106 +97,12 @@ def _fields(path):
     return {"bias": True, **{ours: config[key] for key, ours in _KEYS.items() if key in config}}
 
 
-def _check_sizes(path, fields, arrays):
-    """Raise ValueError for a size far beyond the weights: making such a model may take for ever."""
-    entries = sum(array.size for array in arrays.values())
-    for key, ours in _KEYS.items():
-        size = getattr(fields, ours)
-        if key.startswith(("vocab_size", "n_")) and size * fields.n_layer > 4 * entries + (1 << 20):
-            raise ValueError(
-                f"{path}: {key} is {size}, n_layer {fields.n_layer}, and the weights beside it "
-                f"have only {entries:,} entries"
-            )
-
-
-def _token_ids(directory, config, fields):
-    """{key: id, list of ids, or None} of the special tokens, from the two files that name them.
-
-    As in transformers, generation_config.json is asked first. Ids outside the vocabulary, which are
-    never drawn, are left out: they are often GPT-2's, in the config.json of a smaller model.
-    """
-    path, found = directory / "generation_config.json", {}
-    generation = read_json(path) if path.exists() else {}
-    for key in _TOKENS:
-        where, content = ("config.json", config)
-        if key in generation:
-            where, content = path.name, generation
-        if key not in content:
-            continue
-        value = content[key]
-        ids = value if isinstance(value, list) else [] if value is None else [value]
-        if not all(type(i) in (int, float) and i % 1 == 0 for i in ids):
-            raise ValueError(
-                f"{directory / where}: {key} must be the id of a token, a list of ids or null, "
-                f"got {value!r}"
-            )
-        known = [int(i) for i in ids if 0 <= i < fields.vocab_size]
-        if known or not ids:
-            found[key] = None if not ids else known[0] if len(known) == 1 else known
-    return found
-
-
-def _arrays(directory):
-    """{name: array} of model.safetensors, or of the files its index lists; and its header."""
-    arrays: dict[str, np.ndarray] = {}
-    header: dict[str, str] = {}
-    for path in _weight_files(directory):
-        part, header = load_arrays(path)
-        if twice := arrays.keys() & part.keys():
-            raise ValueError(f"{path} holds {', '.join(sorted(twice))}, as a file before it does")
-        arrays |= part
-    return arrays, header
-
-
-def _renamed(directory, arrays, names):
-    """{our name: array} of arrays under the names of GPT-2; an unknown name stays.
-
-    The prefix "transformer." may be missing. The masks that old files hold (attn.bias and
-    attn.masked_bias) are left out.
-    """
-    ours = {theirs: name for name, theirs in names.items()}
-    found: dict[str, np.ndarray] = {}
-    for name, array in arrays.items():
-        if re.search(r"\.attn\.(bias|masked_bias)$", name):
-            continue
-        full = name if name in ours else f"transformer.{name}"
-        new = ours.get(full, name)
-        if new in found:
-            raise ValueError(f"{directory}: the weights have {full} twice, also without its prefix")
-        found[new] = array.T if full == _HEAD else array
-    return found
-
-
-def _tie(arrays, fields):
-    """Take one table for the embedding and the head, whichever is there, unless the two differ."""
-    table, head = (arrays.get(f"{name}.weight") for name in ("token_embedding", "head"))
-    if head is None:
-        return
-    if table is None:
-        arrays["token_embedding.weight"] = head.T
-    elif table.shape != head.T.shape or not np.array_equal(table, head.T, equal_nan=True):
-        fields.tie_weights = False  # as transformers does: each is used
-        return
-    del arrays["head.weight"]
-
-
-def _weight_files(directory):
-    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
-    if single.exists():
-        return [single]
-    if index.exists():
-        parts = read_json(index, "weight_map")["weight_map"]
-        names: list[Any] = list(parts.values()) if isinstance(parts, dict) else [None]
-        if not all(type(name) is str for name in names):
-            raise ValueError(f"{index} is damaged: its weight_map must give each weight a file")
-        return [directory / name for name in sorted(set(names))]
-    others = sorted(path.name for path in directory.glob("*.bin"))
-    if others:
-        raise ValueError(
-            f"{directory} has {others[0]}, a pickle, which can run any code when it is read: save "
-            "it as model.safetensors"
-        )
-    raise ValueError(f"there is no model.safetensors in {directory}")
+_GPT2 = Family(
+    ("gpt2",), _KEYS, "vocab_size block_size n_layer n_head n_embd", _fields,
+    lambda config: gpt2_names(config.n_layer), "transformer.",
+    r"\.attn\.(bias|masked_bias)$",  # masks that old files hold
+    lambda name: name == "head.weight", _complete,
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- writing
@@ -271,7 +142,7 @@ def _config(config, tokenizer):
         "resid_pdrop": config.dropout,
         "embd_pdrop": config.dropout,
         "attn_pdrop": config.dropout,
-        **dict(zip(_TOKENS, (first, end, None), strict=True)),
+        **dict(zip(TOKENS, (first, end, None), strict=True)),
         **(config.token_ids or {}),
     }
 

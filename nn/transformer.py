@@ -21,7 +21,7 @@ from .threads import in_task, in_threads, threads_for
 
 __all__ = [
     "Activation", "Block", "FeedForward", "KVCache", "MultiHeadAttention",
-    "checkpoint_activations", "share_batch", "sinusoidal_positions",
+    "cached_decoder", "checkpoint_activations", "share_batch", "sinusoidal_positions",
 ]  # fmt: skip
 
 
@@ -47,6 +47,41 @@ class KVCache:
             array[..., begin : self.length, :] = new.data
         k, v = (Tensor(array[..., : self.length, :]) for array in self._arrays)
         return k, v
+
+
+def cached_decoder(model: Any) -> Callable[..., np.ndarray]:
+    """A function from rows (B, T) and their padding (B,) to the next logits of `model`, (B, V).
+
+    It keeps keys and values, for the longest beginning that the rows of the next call share with
+    those of this one. With a third argument n it gives the logits after the last n positions,
+    (B, n, V). Beyond block_size tokens each new token moves all positions by one, so nothing can be
+    kept. `model(ids, caches, padding, last)` is called with one KVCache for each of model.blocks.
+    """
+    size = model.config.block_size
+    caches: list[KVCache] = []
+    rows = padding = np.zeros((0, 0), int)  # what the caches hold
+
+    def next_logits(new, its_padding, last=None):
+        nonlocal rows, padding, caches
+        kept, T = 0, new.shape[1]
+        if len(new) == len(rows) and np.array_equal(its_padding, padding):
+            n = min(T, rows.shape[1])
+            differ = (new[:, :n] != rows[:, :n]).any(axis=0)
+            kept = max(0, min(int(differ.argmax()) if differ.any() else n, T - (last or 1)))
+        used = caches if kept > 0 else [KVCache(size) for _ in model.blocks]
+        if size < T:
+            used, new, its_padding, kept = None, new[:, -size:], its_padding - (T - size), 0
+        else:
+            caches, rows, padding = used, new[:, :kept], its_padding  # if this is interrupted
+        for cache in used or []:
+            cache.length = kept
+        hidden = np.maximum(its_padding, 0) if its_padding.max(initial=0) > 0 else None
+        logits = model(new[:, kept:], used, hidden, last or 1).data
+        if used:
+            rows = new
+        return logits[:, -1] if last is None else logits
+
+    return next_logits
 
 
 class MultiHeadAttention(Module):

@@ -130,6 +130,18 @@ def c_attention(q, k, v, mask=None, causal=False, dropout_mask=None, scale=None)
     return np.einsum("...ts,...sd->...td", p, v)
 
 
+def c_grouped_attention(q, k, v, scale=None):
+    n = q.shape[-2] // k.shape[-2]
+    q, k, v = (np.swapaxes(x, -3, -2) for x in (q, *(np.repeat(x, n, axis=-2) for x in (k, v))))
+    return np.swapaxes(c_attention(q, k, v, causal=True, scale=scale), -3, -2)
+
+
+def c_rotary(x, cos, sin):
+    matrix = np.array([[cos, -sin], [sin, cos]])  # (2, 2, ..., D/2)
+    pairs = np.stack(np.split(x, 2, axis=-1))  # (2, ..., D/2)
+    return np.concatenate([*np.einsum("ij...,j...->i...", matrix, pairs)], axis=-1)
+
+
 def c_cross_entropy(logits, targets, ignore_index=-100):
     losses = [
         np.log(np.sum(np.exp(logits[i]))) - logits[i][targets[i]]
@@ -223,6 +235,7 @@ def c_pool(x, size, f):
 
 MASK = np.array([[True, False, True], [False, False, False], [True, True, True]])
 ZEROS = (np.arange(24).reshape(2, 3, 4) % 5 > 0).astype(float)  # none, one or two along an axis
+ANGLES = np.array([[0.0, 0.5], [1.0, -2.0], [3.0, 4.0]])
 KEPT = np.array([[2.0, 0, 2], [0, 2, 2], [2, 2, 0]])
 
 _ALL = [
@@ -451,6 +464,28 @@ _ALL = [
          cases((2, 3, 6), n_head=2, dropout_mask=np.array([[KEPT, KEPT.T], [KEPT[::-1], KEPT]]))],
         large=100.0,
     ),
+    record(
+        "grouped_attention", c_grouped_attention,
+        [cases((3, 4, 2), (3, 2, 2), (3, 2, 2)), cases((2, 3, 2, 2), (2, 3, 1, 2), (2, 3, 1, 2)),
+         cases((3, 2, 2), (3, 2, 2), (3, 2, 2), scale=0.3), cases((1, 3, 1), (1, 1, 1), (1, 1, 1)),
+         cases((2, 2, 2, 4, 2), (2, 2, 2, 2, 2), (2, 2, 2, 2, 2)),
+         cases((0, 3, 2, 2), (0, 3, 1, 2), (0, 3, 1, 2))],
+        large=100.0,
+    ),
+    record(
+        "rms_norm", lambda x, weight, eps=1e-5: x * weight * (
+            np.mean(x * x, axis=-1, keepdims=True) + eps) ** -0.5,
+        [cases((3, 4), (4,)), cases((4,), (4,)), cases((2, 3, 2), (2,), eps=0.1),
+         cases((2, 1), (1,)), cases((0, 3), (3,))],
+    ),
+    record(
+        "rotary", c_rotary,
+        [cases((3, 4), cos=np.cos(ANGLES), sin=np.sin(ANGLES)),
+         cases((2, 3, 1, 4), cos=np.cos(ANGLES)[:, None], sin=np.sin(ANGLES)[:, None]),
+         cases((2,), cos=np.array([0.6]), sin=np.array([0.8])),
+         cases((0, 3, 4), cos=np.cos(ANGLES), sin=np.sin(ANGLES))],
+    ),
+    record("swiglu", lambda gate, up: gate / (1 + np.exp(-gate)) * up, PAIRS),
     record(
         "linear_cross_entropy",
         lambda x, weight, targets, ignore_index=-100: c_cross_entropy(
