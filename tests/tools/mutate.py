@@ -39,7 +39,7 @@ TARGETS = [
     *(
         f"autograd/{name}.py"
         for name in """mode tensor gradients dispatch errors ops elementwise reductions movement
-        products linalg scipy functional check anomaly graph testing""".split()
+        products polynomials linalg scipy functional check anomaly graph testing""".split()
     ),
     "nn/functional.py",
 ]
