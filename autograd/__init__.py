@@ -33,7 +33,7 @@ from .ops import (  # isort: skip
 # What is in these is found through NumPy's functions and Tensor's methods.
 from . import elementwise, functional, linalg, methods  # noqa: F401
 
-from . import products, reductions, scipy  # noqa: F401  # isort: skip
+from . import polynomials, products, reductions, scipy  # noqa: F401  # isort: skip
 from .mode import in_this_mode
 from .movement import pad
 from .tensor import Tensor, grad, no_grad, op

@@ -42,8 +42,11 @@ CONSTANT = {
     triu_indices_from trunc zeros_like""".split()
 } | {np.linalg.matrix_rank}  # fmt: skip
 
+# How the names of those begin that give complex numbers.
+OF_COMPLEX = ("np.fft.", "np.emath.", "np.linalg.eig", "np.roots", "np.sort_complex")
+
 # NumPy functions that write into their argument.
-WRITERS = {np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
+WRITERS = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
 
 
 def implements(*functions: Callable[..., Any] | str) -> Callable[[_F], _F]:
@@ -122,7 +125,7 @@ def on_data(function, args, kwargs, data_of):
     if function not in CONSTANT and _any_recorded((args, kwargs)):
         name, op = name_of(function), function.__name__
         text = errors.NO_OP if named(op) is function else errors.NO_OP_OF_THAT_NAME
-        if name.startswith(("np.fft.", "np.emath.", "np.linalg.eig")):
+        if name.startswith(OF_COMPLEX):
             text = errors.COMPLEX
         elif function in WRITERS:
             text = errors.ASSIGNMENT
@@ -131,8 +134,14 @@ def on_data(function, args, kwargs, data_of):
 
 
 def unrecorded(ufunc, method, inputs, kwargs, data_of):
-    """A method of a ufunc, or a ufunc that writes into an array: only where no graph is lost."""
+    """A method of a ufunc, or one that writes into an array: only where no graph is lost.
+
+    `outer` is the ufunc itself, of arguments that broadcast.
+    """
     if _any_recorded((inputs, kwargs)):
+        if method == "outer" and all(value is None for value in kwargs.values()):
+            x, y = inputs
+            return ufunc(np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y)
         text = errors.UFUNC_METHOD if method != "__call__" else errors.OUT
         raise TypeError(text.format(name=ufunc.__name__, method=method))
     kwargs = {key: value for key, value in kwargs.items() if value is not None}

@@ -1,4 +1,4 @@
-"""NumPy's elementwise functions, but for those in ops.py.
+"""NumPy's elementwise functions, but for those in ops.py; and linspace and its like.
 
 Most are a line in a table: the function and its derivatives, which are written with operators and
 np.* functions as in any op, so that they have derivatives themselves.
@@ -10,8 +10,10 @@ import math
 
 import numpy as np
 
-from .dispatch import implements
-from .tensor import Tensor, op
+from .dispatch import implements, map_nested
+from .movement import as_tensor
+from .ops import broadcast_to, scatter, where
+from .tensor import Tensor, array_of, op
 
 # The derivative of each function at x, where its value is y.
 OF_ONE = {
@@ -91,7 +93,14 @@ for _function, _slope in OF_ONE.items():
     _enter(_function, _slope)
 for _of_two, _slopes in OF_TWO.items():
     _enter(_of_two, *_slopes)
-implements(np.real, np.conjugate, np.real_if_close)(lambda x: np.positive(x))
+
+
+def _of_real(function):
+    return lambda x: np.positive(x) if x.dtype.kind == "f" else Tensor(function(x.data))
+
+
+for _complex in (np.real, np.conjugate, np.real_if_close):
+    implements(_complex)(_of_real(_complex))
 
 
 @op
@@ -120,6 +129,24 @@ def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
 def ldexp(x, i):
     """x * 2**i, where i are integers."""
     return np.ldexp(x, i), (lambda g: np.ldexp(g, i),)
+
+
+@op
+def _fraction(x):
+    return np.modf(x)[0], (lambda g: g,)
+
+
+@implements(np.modf)
+def modf(x):
+    """x without its whole part, and the whole part, which is a constant array."""
+    return _fraction(x), np.trunc(x)
+
+
+@implements(np.frexp)
+def frexp(x):
+    """m and n of x = m * 2**n with 0.5 <= |m| < 1. The integers n are a constant array."""
+    n = np.frexp(x.data)[1]
+    return np.ldexp(x, -n), n
 
 
 @implements(np.float_power)
@@ -160,3 +187,67 @@ def select(condlist, choicelist, default=0):
     for mask, choice in zip(masks[::-1], choicelist[::-1], strict=True):
         y = np.where(mask, choice, y)
     return y
+
+
+@implements(np.piecewise)
+def piecewise(x, condlist, funclist, *args, **kw):
+    """For each entry the last of the functions, or numbers, whose condition holds; 0 if none does.
+
+    With one more function than conditions, the last one is for the entries where none holds.
+    """
+    x, n = as_tensor(x), len(funclist)
+    which = np.piecewise(np.zeros(x.shape), map_nested(array_of, condlist), range(1, n + 1))
+    y = Tensor(np.zeros_like(x))
+    for i, function in enumerate(funclist, 1):
+        mask = np.asarray(which == i)
+        if mask.any():
+            value = function(x[mask], *args, **kw) if callable(function) else function
+            value = broadcast_to(as_tensor(value).astype(x.dtype), (mask.sum(),))
+            y = where(mask, scatter(value, mask, x.shape), y)
+    return y
+
+
+# ---------------------------------------------------------------- numbers from start to stop
+
+
+def _places(num, ndim):
+    """0, 1, ..., num - 1 along the first of ndim axes."""
+    return np.arange(num).reshape(-1, *[1] * (ndim - 1))
+
+
+@implements(np.linspace)
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0):
+    """`num` numbers from start to stop, each one step after the one before."""
+    like = np.linspace(array_of(start), array_of(stop), num, endpoint)
+    first, last = (as_tensor(x).astype(like.dtype) for x in (start, stop))
+    i, steps = _places(num, like.ndim), num - 1 if endpoint else num
+    step = (last - first) / max(steps, 1)
+    y = i.astype(like.dtype) * step + first
+    y = np.where(i == max(steps, 1), last, y)  # the ends are exactly start and stop
+    y = np.moveaxis(y, 0, axis)
+    y = y if dtype is None else y.astype(dtype)
+    return (y, step if steps > 0 else np.nan) if retstep else y
+
+
+@implements(np.logspace)
+def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
+    """base ** linspace(start, stop, num)."""
+    n = np.ndim(base) and max(np.ndim(x) for x in (start, stop, base))
+    if n:  # the bases, too, lie along the axes of start and stop
+        start, stop, base = (np.reshape(x, (1,) * (n - np.ndim(x)) + np.shape(x))
+                             for x in (start, stop, base))  # fmt: skip
+        base = np.expand_dims(base, axis)
+    y = np.power(base, linspace(start, stop, num, endpoint, axis=axis))
+    return y if dtype is None else y.astype(dtype)
+
+
+@implements(np.geomspace)
+def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
+    """`num` numbers from start to stop, each a factor times the one before."""
+    like = np.geomspace(array_of(start), array_of(stop), num, endpoint)
+    first, last = (as_tensor(x).astype(like.dtype) for x in (start, stop))
+    sign, i = np.sign(first), _places(num, like.ndim)
+    y = sign * logspace(np.log10(first * sign), np.log10(last * sign), num, endpoint)
+    y = np.where(i == 0, first, np.where((i == max(num, 2) - 1) & bool(endpoint), last, y))
+    y = np.moveaxis(y, 0, axis)
+    return y if dtype is None else y.astype(dtype)

@@ -38,8 +38,8 @@ from .tensor import Tensor
 
 __all__ = [
     "elementwise_grad", "flatten", "grad", "grad_and_aux", "hessian", "hessian_tensor_product",
-    "hessian_vector_product", "hvp", "jacobian", "jvp", "make_hvp", "make_jvp", "make_vjp",
-    "tensor_jacobian_product", "value_and_grad", "vector_jacobian_product", "vjp",
+    "hessian_vector_product", "hvp", "jacobian", "jvp", "make_ggnvp", "make_hvp", "make_jvp",
+    "make_vjp", "tensor_jacobian_product", "value_and_grad", "vector_jacobian_product", "vjp",
 ]  # fmt: skip
 
 
@@ -319,6 +319,20 @@ def vector_jacobian_product(fun: Callable[..., Any], argnum: Any = 0) -> Callabl
     return lambda *args, **kwargs: make_vjp(fun, argnum)(*args[:-1], **kwargs)[0](args[-1])
 
 
+def tensor_jacobian_product(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
+    """The function of (*args, g) that gives the sum of g * jacobian over all axes of g.
+
+    They are the first axes of fun(*args), which may have more: the result has these, and those of
+    the argument.
+    """
+
+    def product(*args, **kwargs):
+        *rest, g = args
+        return np.tensordot(g, fun(*rest, **kwargs), np.ndim(g))
+
+    return jacobian(product, argnum)
+
+
 def make_hvp(fun: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """make_hvp(fun)(x) is (the function of v that gives hessian @ v, the gradient)."""
     return make_vjp(grad(fun, argnum), argnum)
@@ -336,7 +350,30 @@ def hessian_vector_product(fun: Callable[..., Any], argnum: int = 0) -> Callable
 
 
 hvp = hessian_tensor_product = hessian_vector_product
-tensor_jacobian_product = vector_jacobian_product
+
+
+def _half_square(y):
+    return np.sum(y * y) / 2
+
+
+def make_ggnvp(
+    f: Callable[..., Any], g: Callable[..., Any] = _half_square, f_argnum: int = 0
+) -> Callable[..., Any]:
+    """make_ggnvp(f, g)(x) is the function of v that gives the Gauss-Newton matrix @ v.
+
+    That matrix is J.T @ H @ J, with the Jacobian J of f at x and the Hessian H of g at f(x), which
+    is the identity if g is not given.
+
+    >>> make_ggnvp(np.square)(np.array([1.0, 2.0]))(np.array([1.0, 1.0]))
+    array([ 4., 16.])
+    """
+
+    def evaluate(*args, **kwargs):
+        pull, y = make_vjp(f, f_argnum)(*args, **kwargs)
+        push = make_jvp(f, f_argnum)(*args, **kwargs)
+        return lambda v: pull(hessian_vector_product(g)(y, push(v)[1]))
+
+    return evaluate
 
 
 def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:

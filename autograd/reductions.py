@@ -1,14 +1,16 @@
 """NumPy's functions along axes, but for those in ops.py.
 
-In order: options of the reductions, those that skip nan, running sums and products, order,
-differences and integrals, statistics. Nearly all are a line in terms of others. Parameters have
-NumPy's names; an array may stand where `a` is, if another argument is a Tensor.
+In order: options of the reductions, running sums and products, those that skip nan, order,
+differences and integrals, statistics, functions that are applied along axes. Nearly all are a line
+in terms of others. Parameters have NumPy's names; an array may stand where `a` is, if another
+argument is a Tensor.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
@@ -193,7 +195,8 @@ for _arguments in [
     _skipping(*_arguments)
 
 # ---------------------------------------------------------------- order
-# The gradient goes to the entries that are picked: of equal ones to those that stand first.
+# The gradient goes to the entries that are picked: of equal ones to those that stand first. What is
+# beside the values of unique are plain arrays.
 
 
 @_checked(np.sort)
@@ -254,6 +257,29 @@ for _function in (np.quantile, np.percentile, np.nanquantile, np.nanpercentile):
     _enter_quantile(_function)
 _enter_median(np.median, np.quantile)
 _enter_median(np.nanmedian, np.nanquantile)
+
+
+@implements(np.unique)
+def _unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *,
+            equal_nan=True):  # fmt: skip
+    ar = _array(ar)
+    options = return_inverse, return_counts, axis
+    _, index, *others = np.unique(array_of(ar), True, *options, equal_nan=equal_nan)
+    values = ar.reshape(-1)[index] if axis is None else np.take(ar, index, axis)
+    results = [values, *([index] if return_index else []), *others]
+    return tuple(results) if len(results) > 1 else values
+
+
+def _enter_unique(function):
+    @implements(function)
+    def unique(x):
+        return function(x.data)._replace(values=_unique(x, equal_nan=False))
+
+
+_enter_unique(np.unique_all)
+_enter_unique(np.unique_counts)
+_enter_unique(np.unique_inverse)
+implements(np.unique_values)(lambda x: _unique(x, equal_nan=False))
 
 # ---------------------------------------------------------------- differences and integrals
 
@@ -318,6 +344,15 @@ def _along_one(f, axis, spacing, edge_order):
     return np.concatenate([ends[0], middle, ends[1]], axis=axis)
 
 
+@implements(np.unwrap)
+def _unwrap(p, discont=None, axis=-1, *, period=2 * math.pi):
+    """At a jump the derivative is that beside it."""
+    p = _array(p)
+    y = np.unwrap(array_of(p), discont, axis, period=array_of(period))
+    turns = np.rint((y - array_of(p)) / array_of(period)).astype(y.dtype)
+    return p + turns * period
+
+
 @implements("np.trapezoid", "np.trapz")  # the newer and the older name
 def _trapezoid(y, x=None, dx=1.0, axis=-1):
     y = _array(y)
@@ -370,6 +405,14 @@ def _average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     return (y, ops.broadcast_to(total, y.shape)) if returned else y
 
 
+@_checked(np.bincount)
+def _bincount(x, weights=None, minlength=0):
+    """Without weights these are counts, a constant array."""
+    counts = np.bincount(array_of(x), minlength=minlength)
+    places = np.asarray(array_of(x), np.intp)
+    return counts if weights is None else ops.scatter(_array(weights, float), places, counts.shape)
+
+
 @_checked(np.cov)
 def _cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=None, *,
          dtype=None):  # fmt: skip
@@ -391,3 +434,32 @@ def _corrcoef(x, y=None, rowvar=True, *, dtype=None):
     c = _cov(x, y, rowvar, dtype=dtype)
     scale = np.sqrt(c[(np.arange(len(c)),) * 2]) if c.ndim else np.sqrt(c)
     return np.clip(c / scale[..., None] / scale, -1, 1) if c.ndim else c / c
+
+
+# ---------------------------------------------------------------- functions of vectors, of axes
+
+
+@implements(np.apply_along_axis)
+def _apply_along_axis(func1d, axis, arr, *args, **kwargs):
+    axis = normalize_axis_index(axis, arr.ndim)
+    rows = np.moveaxis(arr, axis, -1)
+    shape = rows.shape[:-1]
+    found = [func1d(rows[i], *args, **kwargs) for i in np.ndindex(shape)]
+    if not found:
+        raise ValueError(f"apply_along_axis of shape {arr.shape}: there is no row along {axis}")
+    y: Any = ops.stack([x if type(x) is Tensor else Tensor(x) for x in found])
+    n = y.ndim - 1
+    y = y.reshape(shape + y.shape[1:])
+    return np.moveaxis(y, range(len(shape), len(shape) + n), range(axis, axis + n))
+
+
+@implements(np.apply_over_axes)
+def _apply_over_axes(func, a, axes):
+    for axis in np.ravel(axes).tolist():
+        axis = normalize_axis_index(axis, a.ndim)
+        y = func(a, axis)
+        y = y if y.ndim == a.ndim else np.expand_dims(y, axis)
+        if y.ndim != a.ndim:
+            raise ValueError(f"apply_over_axes: of shape {a.shape} the function made {y.shape}")
+        a = y
+    return a

@@ -69,6 +69,49 @@ OTHERS = {
              row("fmin", lambda x: np.fmin(0, x), S, kinks=(0,))],
     "divmod": [row("divmod", lambda x: np.divmod(x, 0.7)[1], S, low=0.1, high=0.6),
                row("divmod", lambda y: np.divmod(2, y)[1], S, low=1.1, high=1.9)],
+    "modf": [row("modf", lambda x: np.modf(x)[0], S, kinks=(-1, 0, 1)),
+             row("modf", lambda x: np.modf(3 * x)[0] ** 2, (), low=0.4, high=0.6)],
+    "frexp": [row("frexp", lambda x: np.frexp(x)[0], S, kinks=(-1, -0.5, -0.25, 0, 0.25, 0.5, 1)),
+              row("frexp", lambda x: np.frexp(x)[0] ** 2, (), low=1.1, high=1.9)],
+    "piecewise": [
+        row("piecewise", lambda x: np.piecewise(x, [x < 0, x > 1], [np.exp, 3.0, np.sin]), S,
+            kinks=(0, 1)),
+        row("piecewise", lambda x: np.piecewise(x, [x < 1, x < 0], [np.exp, np.sin]), S,
+            kinks=(0, 1)),  # the later one counts where both hold
+        row("piecewise", lambda x: np.piecewise(x, x > 0, [lambda v, a, b: a * v**b], 3, b=2), B,
+            kinks=(0,)),
+        row("piecewise", lambda x: np.piecewise(x, x > 0, [np.sum, np.exp]), (5,), kinks=(0,)),
+        row("piecewise", lambda x: np.piecewise(x, [x > 0, x <= 0], [np.square, np.exp]), (),
+            kinks=(0,)),
+        row("piecewise", lambda x, y: np.piecewise(x, [x > 0], [y, 0]), S, (), kinks=(0,)),
+        row("piecewise", lambda x: np.piecewise(x * 0, [x > 5], [1]), S),
+    ],
+    "linspace": [
+        row("linspace", lambda x, y: np.linspace(x, y, 4), (), ()),
+        row("linspace", lambda x, y: np.linspace(x, y, num=3, axis=-1, retstep=True), S, B),
+        row("linspace", lambda x: np.linspace(x, 2, 3, endpoint=False), B),
+        row("linspace", lambda y: np.linspace([1, 2, 3], y, 2, True, dtype=y.dtype), B),
+        row("linspace", lambda x: np.linspace(x, 2, 1), ()),
+        row("linspace", lambda x: np.linspace(x, 2, 1, endpoint=False), ()),
+        row("linspace", lambda x: np.linspace(x, x + 1, 0), B),
+    ],
+    "logspace": [
+        row("logspace", lambda x, y: np.logspace(x, y, 4), (), ()),
+        row("logspace", lambda x, b: np.logspace(x, [1, 2, 0], 3, base=b, axis=1).astype(x.dtype),
+            S, (), **POSITIVE),
+        row("logspace", lambda x, b: np.logspace(x, 1, 3, False, b).astype(x.dtype), (), B,
+            **POSITIVE),
+        row("logspace", lambda b: np.logspace(0, 2, 3, base=b, dtype=b.dtype), (), **POSITIVE),
+    ],
+    "geomspace": [
+        row("geomspace", lambda x, y: np.geomspace(x, y, 4).astype(x.dtype), (), (), **POSITIVE),
+        row("geomspace", lambda x, y: np.geomspace(x, y, 3, axis=1, dtype=x.dtype), S, B,
+            low=-2, high=-0.1),
+        row("geomspace", lambda x: np.geomspace(x, 2, 3, endpoint=False).astype(x.dtype), B,
+            **POSITIVE),
+        row("geomspace", lambda x: np.geomspace(x, 5, 1).astype(x.dtype), (), **POSITIVE),
+        row("geomspace", lambda x: np.geomspace(2, x, 0).astype(x.dtype), B, **POSITIVE),
+    ],
     "select": [
         row("select", lambda x, y: np.select([x > 5, x < 7, x > 0], [x * 9, y, x], 1), S, B),
         row("select", lambda x: np.select([x > 1, x > 0], [x * x, 2], default=x), S, kinks=(0, 1)),
@@ -166,6 +209,50 @@ def test_divmod_gives_a_constant_and_the_remainder():
     quotient, remainder = np.divmod(leaf([5.0, -5.0]), 3.0)
     assert type(quotient) is np.ndarray and quotient.tolist() == [1, -2]
     assert type(remainder) is Tensor and remainder.data.tolist() == [2, 1]
+
+
+def test_modf_and_frexp_give_constants_beside():
+    for function, values in [(np.modf, [2.5, -2.0, np.inf]), (np.frexp, [1e308, -5e-324, np.inf])]:
+        first, second = function(leaf(values))
+        for made, expected in zip((first.data, second), function(np.array(values)), strict=True):
+            assert type(made) is np.ndarray and made.dtype == expected.dtype
+            np.testing.assert_array_equal(made, expected)
+    x = leaf([2.0, -0.25])
+    assert grad(np.modf(x)[0], x, np.ones(2))[0].data.tolist() == [1, 1]  # at a jump, too
+    assert grad(np.frexp(x)[0], x, np.ones(2))[0].data.tolist() == [0.25, 2]
+
+
+def test_the_ends_of_linspace_and_geomspace_are_exact():
+    start, stop = leaf([0.1, 0.3]), leaf([0.7, 1e-3])
+    for function in (np.linspace, np.geomspace):
+        y = function(start, stop, 7)
+        assert (y[0].data == start.data).all() and (y[-1].data == stop.data).all()
+        assert grad(y[0].sum(), [start, stop])[1].data.tolist() == [0, 0]
+        assert grad(function(start, stop, 7)[-1].sum(), [start, stop])[0].data.tolist() == [0, 0]
+    assert np.isnan(np.linspace(start, stop, 1, retstep=True)[1])
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda t: np.linspace(t, 1, -1), ValueError, r"^np\.linspace: .*non-negative"),
+        (lambda t: np.linspace(t, 1, 3, dtype=int), TypeError, r"astype\(int64\) has no"),
+        (lambda t: np.linspace(t, 1, 3, device="other"), TypeError, r"^np\.linspace\(device=\)"),
+        (lambda t: np.geomspace(t * 0, 1, 3), ValueError, "cannot include zero"),
+        (lambda t: np.piecewise(t, [t > 1], [1, 2, 3]), ValueError, "functions are expected"),
+        (lambda t: np.piecewise(t, [t > 0], [lambda v: [1.0, 2.0, 3.0]]), ValueError, "broadcast"),
+    ],
+)
+def test_refused(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call(leaf([1.0, 2.0]))
+
+
+def test_functions_of_complex_numbers_take_booleans():
+    flags = np.array([True, False])
+    for function in (np.conj, np.real, np.real_if_close):
+        made = function(Tensor(flags))
+        assert made.dtype == function(flags).dtype and made.data.tolist() == [1, 0]
 
 
 def test_select_refuses_what_does_not_fit():

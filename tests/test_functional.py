@@ -19,9 +19,11 @@ from autograd.functional import (
     hessian_vector_product,
     jacobian,
     jvp,
+    make_ggnvp,
     make_hvp,
     make_jvp,
     make_vjp,
+    tensor_jacobian_product,
     value_and_grad,
     vector_jacobian_product,
     vjp,
@@ -97,6 +99,27 @@ def test_values_and_gradients_have_the_types_that_scipy_takes():
     assert type(value_and_grad(lambda x: x * x)(3.0)[1]) is np.float64
     assert grad(lambda x: np.sum(x * 2))(np.ones(2, np.float32)).dtype == np.float32
     assert jacobian(lambda x: x * 2)(np.ones(2, np.float32)).dtype == np.float32
+
+
+def test_a_tensor_may_have_fewer_axes_than_the_value():
+    whole = jacobian(mixed)(X)  # (3, 4, 3, 2)
+    for shape in [(), (3,), (3, 4)]:
+        g = RNG.standard_normal(shape)
+        made = tensor_jacobian_product(mixed)(X, g)
+        close(made, np.tensordot(g, whole, len(shape)))
+    close(made, vector_jacobian_product(mixed)(X, g))
+    y = lambda a, x: a * np.exp(x)  # noqa: E731
+    close(tensor_jacobian_product(y, 1)(2.0, X[0], X[1]), 2 * np.exp(X[0]) * X[1])
+
+
+def test_product_of_gauss_and_newton():
+    whole, v = jacobian(mixed)(X).reshape(12, 6), RNG.standard_normal((3, 2))
+    close(make_ggnvp(mixed)(X)(v).ravel(), whole.T @ whole @ v.ravel())
+    curved = lambda y: np.sum(np.cosh(y))  # noqa: E731
+    expected = whole.T @ (np.cosh(mixed(X)).ravel() * (whole @ v.ravel()))
+    push = make_ggnvp(lambda a, x: a * mixed(x), curved, f_argnum=1)(1.0, X)
+    close(push(v).ravel(), expected)
+    close(push(2 * v).ravel(), 2 * expected)
 
 
 def test_nested_to_order_5():

@@ -287,7 +287,7 @@ def test_what_writes_into_its_argument_is_refused_where_there_is_a_graph():
         lambda a, v: np.place(a, FLAGS, v), lambda a, v: np.put(a, [0], v),
         lambda a, v: np.putmask(a, FLAGS, v),
         lambda a, v: np.put_along_axis(a, np.arange(3), v, 0),
-        lambda a, v: np.fill_diagonal(a.reshape(1, 3), v),
+        lambda a, v: np.fill_diagonal(a.reshape(1, 3), v), lambda a, v: np.copyto(a, v),
     ):  # fmt: skip
         with pytest.raises(TypeError, match=r"^a Tensor cannot be assigned to"):
             write(t, 1.0)

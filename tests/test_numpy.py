@@ -62,7 +62,7 @@ def kind_of(function):
 
 
 NO_NUMBERS = {"packbits", "unpackbits", "busday_count", "busday_offset", "is_busday",
-              "datetime_as_string", "bincount", "unravel_index", "ravel_multi_index"}  # fmt: skip
+              "datetime_as_string", "unravel_index", "ravel_multi_index"}  # fmt: skip
 
 
 def page():

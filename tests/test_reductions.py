@@ -1,5 +1,6 @@
 """autograd/reductions.py: values and derivatives, options, conventions, and what NumPy refuses."""
 
+import inspect
 import warnings
 
 import numpy as np
@@ -108,6 +109,14 @@ ORDER = dict([
            FAR)),
     named("nanquantile", (lambda a: np.nanquantile(holes(a), 0.3, 0), S, FAR),
           (lambda a: np.nanquantile(holes(a), 0.3, 1, method="weibull", keepdims=True), S, FAR)),
+    named("unique", (lambda a: np.unique(a), S, FAR),
+          (lambda a: np.unique(with_zeros(a), equal_nan=False), S, FAR),
+          (lambda a: np.unique(np.concatenate([a, a]), axis=0), S, FAR),
+          (lambda a: np.unique(a[[2, 0, 2]], axis=-1), (3, 2), FAR)),
+    named("unique_values", (lambda a: np.sort(np.unique_values(a)), S, FAR)),
+    named("unique_counts", (lambda a: np.unique_counts(with_zeros(a)).values, S, FAR)),
+    named("unique_inverse", (lambda a: np.unique_inverse(with_zeros(a)).values, S, FAR)),
+    named("unique_all", (lambda a: np.unique_all(with_zeros(a)).values, S, FAR)),
     named("nanpercentile", (lambda a: np.nanpercentile(holes(a), 30, 1), S, FAR)),
 ])  # fmt: skip
 TRAPEZOID = getattr(np, "trapezoid", None) or np.trapz
@@ -129,6 +138,9 @@ DIFFERENCES = dict([
           (lambda h: np.gradient(POINTS.astype(h.dtype), h), (), POSITIVE),
           (lambda a, h: np.gradient(a, np.cumsum(h), axis=1, edge_order=2), (2, 5), (5,),
            POSITIVE)),
+    named("unwrap", (lambda a: np.unwrap(4 * a), S, {"low": -1.0, "high": 5.0}),
+          (lambda a: np.unwrap(a, 0.9, 0, period=1.1), (4, 2)),
+          (lambda a, p: np.unwrap(3 * a, period=p), (6,), (), POSITIVE)),
     named("trapezoid", (lambda a: TRAPEZOID(a), (2, 4)), (lambda a: TRAPEZOID(a, dx=2.0), S),
           (lambda a, x: TRAPEZOID(a, x, axis=0), (4, 2), (4,)),
           (lambda a, x: TRAPEZOID(a, x, axis=-2), (4, 2), (4, 2)),
@@ -166,7 +178,17 @@ STATISTICS = dict([
           (lambda a: np.corrcoef(a, rowvar=False, dtype=a.dtype), (5, 3)),
           (lambda a: np.corrcoef(a).astype(a.dtype), (5,))),
 ])  # fmt: skip
-TABLE = OPTIONS | SKIPPING | RUNNING | ORDER | DIFFERENCES | STATISTICS
+TABLES = dict([
+    named("bincount", (lambda w: np.bincount([2, 0, 2], w, minlength=5).astype(w.dtype), (3,)),
+          (lambda w: np.bincount(np.array([True, False]), weights=w).astype(w.dtype), (2,))),
+    named("apply_along_axis", (lambda a: np.apply_along_axis(np.sum, 0, a), S),
+          (lambda a: np.apply_along_axis(np.outer, -2, a, a[0, 0]), (2, 3, 2)),
+          (lambda a: np.apply_along_axis(lambda v, n: np.diag(v)[:n], 0, a, n=1), (2, 3, 2)),
+          (lambda a: np.apply_along_axis(lambda v: v * v, 0, a), (3,))),
+    named("apply_over_axes", (lambda a: np.apply_over_axes(np.sum, a, [0, -1]), (2, 3, 2)),
+          (lambda a: np.apply_over_axes(np.cumsum, a, 1), S)),
+])  # fmt: skip
+TABLE = TABLES | OPTIONS | SKIPPING | RUNNING | ORDER | DIFFERENCES | STATISTICS
 
 
 def test_every_function_has_a_row():
@@ -274,6 +296,12 @@ def test_what_numpy_refuses():
         lambda a: np.average(a, weights=[1, 2, 3]), lambda a: np.average(a, 1, [0, 0, 0]),
         lambda a: np.average(a, 0, [1, 2, 3]), lambda a: np.cov(a, fweights=[1, 2.5, 1]),
         lambda a: np.cov(a, aweights=[1, 2]), lambda a: np.ediff1d(a, to_end="x"),
+        lambda a: np.unwrap(a, axis=2), lambda a: np.unique(a, axis=2),
+        lambda a: np.bincount([0, 1], weights=a[0]), lambda a: np.bincount([-1], weights=a[0, :1]),
+        lambda a: np.apply_along_axis(np.sum, 2, a),
+        lambda a: np.apply_along_axis(np.sum, 1, a[:0]),
+        lambda a: np.apply_over_axes(np.sum, a, 2),
+        lambda a: np.apply_over_axes(lambda a, axis: a[0, 0], a, 0),
         lambda a: np.trace(a[0]), lambda a: TRAPEZOID(a[0, 0]), lambda a: np.cumsum(a, 2),
     ]:  # fmt: skip
         for each in (a, Tensor(rows, requires_grad=True)):
@@ -324,6 +352,36 @@ def test_the_first_of_many_equal_entries_is_picked():
     for q, pick in [(0, 0), (30 / 199, 60), (1, 199)]:
         (g,) = slope(lambda a, q=q: np.quantile(a, q), a)
         assert np.round(g, 9).nonzero()[0].tolist() == [pick]
+
+
+def test_unique_picks_the_first_and_gives_arrays_beside():
+    a = [3, 1, np.nan, 3, 1, np.nan]
+    assert slope(lambda a: np.unique(a) * [1, 2, 4], a) == [[2, 1, 4, 0, 0, 0]]
+    assert slope(lambda a: np.unique_values(a)[:2] * [1, 2], a) == [[2, 1, 0, 0, 0, 0]]
+    x = leaf(a)
+    for options in ((True,), (False, True), (True, True, True)):
+        made, expected = np.unique(x, *options), np.unique(x.data, *options)
+        assert type(made) is tuple and type(made[0]) is Tensor and len(made) == len(expected)
+        for y, z in zip(made[1:], expected[1:], strict=True):
+            assert type(y) is np.ndarray
+            np.testing.assert_array_equal(y, z)
+    made, expected = np.unique_all(x), np.unique_all(x.data)
+    assert type(made) is type(expected) and made.values.requires_grad
+    np.testing.assert_array_equal(made.counts, expected.counts)
+    if "sorted" in inspect.signature(np.unique).parameters:
+        with pytest.raises(TypeError, match=r"^np\.unique\(sorted=\) is not defined"):
+            np.unique(x, sorted=False)
+
+
+def test_at_a_jump_unwrap_has_the_slope_beside_it():
+    assert slope(lambda a: np.unwrap(a, period=2), [0, 1, 3]) == [[1, 1, 1]]
+    assert np.unwrap(Tensor([0, 5, 3]), period=4).data.tolist() == [0, 1, -1]
+    assert slope(lambda p: np.unwrap(leaf([0, 3, 6.2]), period=p), 3) == [-3]
+
+
+def test_counts_are_constant():
+    made = np.bincount(Tensor([1, 0, 1]))
+    assert type(made) is np.ndarray and made.tolist() == [1, 2]
 
 
 def test_correlations_are_at_most_1():

@@ -38,8 +38,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TARGETS = [
     *(
         f"autograd/{name}.py"
-        for name in """mode tensor gradients dispatch errors ops elementwise reductions movement
-        products linalg scipy functional check anomaly graph testing""".split()
+        for name in """mode constants tensor gradients dispatch methods errors ops elementwise
+        reductions movement products polynomials linalg scipy functional check anomaly graph
+        testing""".split()
     ),
     "nn/functional.py",
 ]
