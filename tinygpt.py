@@ -36,6 +36,9 @@ from nn.config import option, require
 from nn.files import save_model
 from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
+from nn.llama import Llama, LlamaConfig
+from nn.llama_files import FAMILIES, save_llama
+from nn.run.architectures import all_options, several
 from nn.run.command import command_line, exit_codes, given, interrupts, output_is_optional, select
 from nn.run.contract import Architecture
 from nn.run.directory import Run, RunRequest, compare_runs, follow, load_folder, open_run
@@ -52,8 +55,9 @@ from nn.sampling import Sampling
 from nn.transformer import Activation
 
 __all__ = [
-    "BPETokenizer", "CharTokenizer", "GPTConfig", "Sampling", "TinyGPT", "TrainConfig", "Training",
-    "WordTokenizer", "generate", "load", "main", "mean_loss", "random_batch", "save", "train",
+    "BPETokenizer", "CharTokenizer", "GPTConfig", "Llama", "LlamaConfig", "Sampling", "TinyGPT",
+    "TrainConfig", "Training", "WordTokenizer", "generate", "load", "main", "mean_loss",
+    "random_batch", "save", "train",
 ]  # fmt: skip
 
 # ---------------------------------------------------------------- the model
@@ -68,7 +72,7 @@ class GPTConfig:
     n_layer: int = option(4, "number of blocks; more: slower, better on much text")
     n_head: int = option(4, "heads of attention in each block")
     n_embd: int = option(128, "width: numbers for each position, a multiple of n_head")
-    d_ff: int = option(None, "width inside the feed-forward layers (default 4 * n_embd)")
+    d_ff: int = option(None, "width inside the feed-forward layers (default 4 * n_embd; llama 8/3)")
     dropout: float = option(0.0, "part of the entries set to 0 in training; 0.2 on little text")
     bias: bool = option(False, "add biases in the linear layers and norms (default: no)")
     positions: Literal["learned", "sinusoidal"] = option("learned", "learned positions, or sines")
@@ -79,6 +83,7 @@ class GPTConfig:
     scale_attention: bool = True  # by 1 / sqrt(width of a head)
     scale_by_layer: bool = False  # also by 1 / (n + 1) in layer n, from 0
     token_ids: dict[str, Any] | None = None  # eos_token_id and others; None: of the tokenizer
+    arch: Literal["gpt"] = "gpt"
 
     def __post_init__(self):
         require(self, "vocab_size block_size n_layer n_head n_embd", 1)
@@ -235,13 +240,22 @@ def save(directory: Path, model: TinyGPT, tokenizer: Tokenizer, notes: Any = Non
     (save_model if gpt2_misfits(model.config) else save_gpt2)(directory, model, tokenizer, notes)
 
 
-# This is handed to nn/run/, which never imports this file.
-ARCHITECTURE = Architecture(TinyGPT, GPTConfig, save, TinyGPT.from_pretrained, kept_per_token)
+# These are handed to nn/run/, which never imports this file.
+ARCHITECTURES = {
+    "gpt": Architecture(TinyGPT, GPTConfig, save, TinyGPT.from_pretrained, kept_per_token,
+                        types=("gpt2",)),
+    "llama": Architecture(Llama, LlamaConfig, save_llama, Llama.from_pretrained,
+                          nn.llama.kept_per_token, types=FAMILIES),
+}  # fmt: skip
+ARCHITECTURE = several(ARCHITECTURES)
 
 
-def load(directory: Path | str) -> tuple[TinyGPT, Tokenizer]:
-    """The model and tokenizer of a run or a GPT-2 folder. Raises ValueError if there is none."""
-    return load_folder(directory, ARCHITECTURE)
+def load(path: Path | str) -> tuple[Any, Tokenizer]:
+    """The model and tokenizer of a run, or of a folder of Hugging Face's.
+
+    Raises ValueError if there is none, or if it is of a family that is not built here.
+    """
+    return load_folder(path, ARCHITECTURE)
 
 
 @no_grad()
@@ -358,18 +372,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     "medium": dict(n_layer=12, n_head=8, n_embd=512, d_ff=2048, block_size=256, dropout=0.1,
                    batch_size=16, max_iters=5000, learning_rate=6e-4, min_lr=6e-5,
                    warmup_iters=200),
+    "llama-cpu": dict(arch="llama"),  # of the size of shakespeare-cpu
+    "smollm": dict(arch="llama", n_layer=30, n_head=9, n_kv_head=3, n_embd=576, block_size=2048,
+                   tokenizer="bpe", vocab_size=49152, batch_size=8, micro_batch_size=1,
+                   max_iters=20000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=700),
     "gpt2": dict(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, tokenizer="bpe",
                  vocab_size=50257, batch_size=12, micro_batch_size=1, max_iters=20000,
                  learning_rate=6e-4, min_lr=6e-5, warmup_iters=700, beta2=0.95),
 }  # fmt: skip
 
-parser = functools.partial(command_line, GPTConfig, PRESETS)
+OPTIONS = all_options(ARCHITECTURES)
+parser = functools.partial(command_line, OPTIONS, PRESETS)
 
 
 def run_train(args: argparse.Namespace, team: Team) -> None:
     """Start a run in --out-dir, or go on with the one that is there."""
     options = {**PRESETS.get(args.preset, {}), **given(args)}
-    sizes = select(options, GPTConfig)
+    sizes = select(options, OPTIONS)
     sizes.pop("vocab_size", None)  # the tokenizer decides it
     request = RunRequest(
         Path(args.out_dir), args.files, args.resume, sizes, select(options, TrainConfig),

@@ -127,7 +127,7 @@ def save_arrays(
         with open(name, "wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for array in arrays.values():
-                file.write(array.reshape(-1).view(np.uint8).data)  # a copy if it is a transpose
+                file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
     write_atomically(path, write)
 
@@ -210,7 +210,7 @@ def _checksum_of_arrays(arrays, header):
     value = zlib.crc32(json.dumps(sorted(header.items())).encode())
     for name, array in sorted(arrays.items()):
         value = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), value)
-        value = zlib.crc32(array.reshape(-1).view(np.uint8), value)
+        value = zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, value)
     return f"{value:08x}"
 
 

@@ -250,7 +250,8 @@ def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
     B, H, D, dtype = math.prod(lead), n_head, width // 3 // n_head, qkv.dtype
     y = np.empty((B, T, H, D), dtype)
     kept = _dropped(dropout_mask, (B, H, T, T), dtype)
-    pull = _causal(*qkv.reshape((B, T, 3, H, D)).transpose(2, 0, 1, 3, 4), y, scale, kept)
+    parts = qkv.reshape((B, T, 3, H, D)).transpose(2, 0, 1, 3, 4)
+    pull = _causal(parts, y, scale, kept)
 
     def vjp(g):
         gx = np.empty((B, T, 3, H, D), dtype)
@@ -285,9 +286,9 @@ def grouped_attention(q, k, v, scale=None):
     GQA, arXiv:2305.13245.
     """
     shapes = [(math.prod(x.shape[:-3]), *x.shape[-3:]) for x in (q, k, v)]
-    parts = [x.reshape(shape) for x, shape in zip((q, k, v), shapes, strict=True)]
     y = np.empty(shapes[0], q.dtype)
-    pull = _causal(*parts, y, scale, lambda scores, *where: scores)
+    parts = (x.reshape(shape) for x, shape in zip((q, k, v), shapes, strict=True))
+    pull = _causal(parts, y, scale, lambda scores, *where: scores)
 
     def vjp(g):
         gradients = [np.empty(shape, q.dtype) for shape in shapes]
@@ -297,12 +298,13 @@ def grouped_attention(q, k, v, scale=None):
     return y.reshape(q.shape), vjp
 
 
-def _causal(q, k, v, y, scale, kept):
+def _causal(qkv, y, scale, kept):
     """Writes causal attention of q (B, T, H, D) to k and v (B, T, G, D) into y (B, T, H, D).
 
     Returns a function of the gradient of y and of three arrays, into which it writes the gradients
     of q, k and v. `kept` applies dropout to scores.
     """
+    q, k, v = qkv
     (B, T, H, D), G, dtype = q.shape, k.shape[2], q.dtype
     scale = 1 / math.sqrt(D) if scale is None else scale
     by_group = (B, T, G, H // G, D)  # R = H / G heads look at the same keys

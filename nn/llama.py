@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,97 +24,13 @@ from autograd import Tensor, no_grad
 
 from . import functional as F
 from . import sampling
-from .config import option, require
 from .layers import Embedding, Linear, in_dtype_of
+from .llama_config import LlamaConfig
 from .llama_files import load_llama, save_llama
 from .module import Module
 from .transformer import KVCache, cached_decoder, checkpoint_activations, share_batch
 
 __all__ = ["Llama", "LlamaConfig"]
-
-
-@dataclass
-class LlamaConfig:
-    """The sizes and parts of a model. Raises ValueError naming a field that makes no sense."""
-
-    vocab_size: int
-    block_size: int = option(64, "tokens that the model sees at most; more: more memory, time")
-    n_layer: int = option(4, "number of blocks; more: slower, better on much text")
-    n_head: int = option(4, "heads of attention in each block")
-    n_kv_head: int = option(None, "llama: heads of keys and values (default n_head)")
-    n_embd: int = option(128, "width: numbers for each position")
-    head_dim: int = option(None, "llama: width of a head (default n_embd / n_head)")
-    d_ff: int = option(None, "width inside the feed-forward layers (default 8/3 n_embd)")
-    rope_theta: float = option(10_000.0, "llama: longest wavelength of the positions, over 2 pi")
-    eps: float = 1e-5  # of the norms
-    rope_scaling: dict[str, Any] | None = None  # {"rope_type": "linear" or "llama3", ...}
-    tie_weights: bool = True  # the last layer uses the table of the tokens
-    qkv_bias: bool = False  # of the queries, keys and values (Qwen 2)
-    output_bias: bool = False  # of the last layer of the attention
-    mlp_bias: bool = False
-    qk_norm: bool = False  # queries and keys are normalized (Qwen 3)
-    windows: list[int | None] | None = None  # how many keys each layer sees; None: all
-    token_ids: dict[str, Any] | None = None  # eos_token_id and others; None: of the tokenizer
-    chat_template: str | None = None  # in Jinja; a folder or file has it beside the tokenizer
-    arch: Literal["llama"] = "llama"
-
-    def __post_init__(self):
-        require(self, "vocab_size block_size n_layer n_head n_embd", 1)
-        self.n_kv_head = self.n_head if self.n_kv_head is None else self.n_kv_head
-        self.d_ff = -(-self.n_embd // 3) * 8 if self.d_ff is None else self.d_ff
-        if self.head_dim is None:
-            if self.n_embd % self.n_head:
-                raise ValueError(
-                    f"n_embd {self.n_embd} cannot be divided among n_head {self.n_head}: choose a "
-                    f"width such as {self.n_head * -(-self.n_embd // self.n_head)}, or a head_dim"
-                )
-            self.head_dim = self.n_embd // self.n_head
-        require(self, "n_kv_head head_dim d_ff", 1)
-        require(self, "eps", 0, below=1)
-        require(self, "rope_theta", 1)
-        if self.n_head % self.n_kv_head:
-            raise ValueError(
-                f"n_kv_head {self.n_kv_head} does not divide n_head {self.n_head}: heads share "
-                "keys and values in groups of one size"
-            )
-        if self.head_dim % 2:
-            raise ValueError(f"head_dim must be even: channels turn in pairs; got {self.head_dim}")
-        if self.windows is not None and len(self.windows) != self.n_layer:
-            raise ValueError(f"windows must have {self.n_layer} entries, got {len(self.windows)}")
-        _frequencies(self)
-
-
-_SCALINGS = {
-    "linear": ["factor"],
-    "llama3": ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
-}
-
-
-def _frequencies(c: LlamaConfig) -> np.ndarray:
-    """The angle by which each pair of channels turns from one position to the next, (D/2,).
-
-    `linear` slows all turns by a factor. `llama3` slows those whose wavelength is long beside the
-    context that the model was first trained with, and leaves the short ones.
-    """
-    slow = c.rope_theta ** -(np.arange(0, c.head_dim, 2) / c.head_dim)
-    scaling = dict(c.rope_scaling or {})
-    kind = scaling.pop("rope_type", "default")
-    if kind == "default":
-        return slow
-    if kind not in _SCALINGS:
-        raise ValueError(
-            f"rope_scaling is of rope_type {kind!r}, and only default, linear and llama3 are built"
-        )
-    numbers = [scaling.get(name) for name in _SCALINGS[kind]]
-    if not all(type(x) in (int, float) and 0 < x < math.inf for x in numbers):
-        raise ValueError(f"rope_scaling needs numbers for {_SCALINGS[kind]}, got {scaling}")
-    factor, *rest = numbers
-    if kind == "linear":
-        return slow / factor
-    low, high, context = rest
-    turns = context * slow / (2 * math.pi)  # in that context
-    kept = np.clip((turns - low) / (high - low), 0, 1) if high > low else turns >= high
-    return slow * (kept + (1 - kept) / factor)
 
 
 class RMSNorm(Module):
@@ -155,7 +70,7 @@ class Attention(Module):
         q, k, v = self._heads(x, rotation)
         if cache is not None:
             first = cache.length == 0
-            k, v = (cache.append(*(y.swapaxes(-3, -2) for y in (k, v))))
+            k, v = cache.append(*(y.swapaxes(-3, -2) for y in (k, v)))
             k, v = (y.swapaxes(-3, -2) for y in (k, v))  # (..., S, G, D)
         if mask is None and (cache is None or first):
             y = F.grouped_attention(q, k, v)
@@ -222,7 +137,7 @@ class Llama(Module):
     def __init__(self, config: LlamaConfig, rng: np.random.Generator | None):
         """Draws the weights from `rng`; zeros, to be loaded, if it is None."""
         c = self.config = config
-        self.frequencies = _frequencies(c)
+        self.frequencies = c.frequencies()
         self.token_embedding = Embedding(c.vocab_size, c.n_embd, rng)
         self.blocks = [Block(c, rng) for _ in range(c.n_layer)]
         for name, p in self.named_parameters():  # as in GPT-2: sums over blocks stay small
@@ -268,18 +183,21 @@ class Llama(Module):
         S = before + shape[-1]
         if self.config.block_size < S:
             raise ValueError(f"{S} tokens do not fit into block_size {self.config.block_size}")
-        positions, all_keys = np.arange(before, S), None
+        positions, tokens = np.arange(before, S), None
         if padding is not None:
-            all_keys = (np.arange(S) >= padding[:, None])[:, None, None, None]  # (B, 1, 1, 1, S)
+            tokens = (np.arange(S) >= padding[:, None])[:, None, None, None]  # (B, 1, 1, 1, S)
             positions = np.maximum(positions - padding[:, None], 0)  # (B, T)
         angles = (positions[..., None] * self.frequencies)[..., None, :]  # (..., T, 1, D/2)
-        distance = np.arange(before, S)[:, None] - np.arange(S)  # (T, S)
-        masks = []
-        for window in self.config.windows or [None] * self.config.n_layer:
-            near = None if window is None or window >= S else distance < window
-            both = near is not None and all_keys is not None
-            masks.append(near & all_keys if both else all_keys if near is None else near)
-        return (np.cos(angles), np.sin(angles)), masks
+
+        def mask(window):
+            if window is None or window >= S:
+                return tokens
+            near = np.arange(before, S)[:, None] - np.arange(S) < window  # (T, S)
+            return near if tokens is None else near & tokens
+
+        windows = self.config.windows or [None] * self.config.n_layer
+        each = {window: mask(window) for window in windows}
+        return (np.cos(angles), np.sin(angles)), [each[window] for window in windows]
 
     def _table(self):
         """The weights of the last layer: a vector for each token, (V, C)."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from autograd import no_grad
 
@@ -33,6 +34,8 @@ class Sampling:
     top_p: float | None = option(None, "draw from the fewest tokens with probability N together")
     min_p: float | None = option(None, "leave out tokens below N times the highest probability")
     repetition_penalty: float = option(1.0, "above 1: fewer repeats")
+    speculate: int = option(0, "guess the next N tokens where the text repeats itself, and check "
+                            "them at once: the same text, faster")  # fmt: skip
 
     def __post_init__(self):
         check_types(self)
@@ -48,6 +51,8 @@ class Sampling:
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {value}")
+        if self.speculate < 0:
+            raise ValueError(f"speculate must be 0 (guess nothing) or more, got {self.speculate}")
         if not 0 < self.repetition_penalty < math.inf:
             raise ValueError(
                 f"repetition_penalty must be above 0 (1: none), got {self.repetition_penalty}"
@@ -172,6 +177,8 @@ def stream(
     done = np.zeros(len(rows), dtype=bool)
     decoder = getattr(model, "decoder", None)
     next_logits = decoder() if decoder else _plain_decoder(model)
+    if decoder and sampling.speculate and len(rows) == 1:
+        next_logits = _looking_ahead(next_logits, sampling.speculate, model.config.block_size)
     for _ in range(max_new_tokens):
         logits = _without_dropout(model, next_logits, rows, padding)[~done]
         logits = logits if allowed is None else np.where(allowed, logits, -np.inf)
@@ -203,6 +210,37 @@ def _plain_decoder(model):
         return np.stack([model(prompt).data[-1] for prompt in prompts])
 
     return next_logits
+
+
+def _looking_ahead(next_logits, n, size):
+    """next_logits that computes those after up to n guessed tokens, too, all in one pass.
+
+    The next calls take the logits from there, as long as the tokens drawn are those guessed. So
+    each token is drawn from the model's own logits. Leviathan et al., arXiv:2211.17192, with the
+    guesses of github.com/apoorvumang/prompt-lookup-decoding.
+    """
+    ahead, first, logits = np.zeros((1, 0), int), 1, np.zeros(0)
+
+    def looked_up(rows, padding):
+        nonlocal ahead, first, logits
+        T = rows.shape[1]
+        if first > T or not np.array_equal(rows, ahead[:, :T]):
+            guess = _continuation(rows[0, padding[0] :], max(0, min(n, size - T)))
+            ahead, first = np.append(rows, guess[None], axis=1), T
+            logits = next_logits(ahead, padding, len(guess) + 1)  # (1, N, V)
+        return logits[:, T - first]
+
+    return looked_up
+
+
+def _continuation(ids, n):
+    """n ids that may come next: those after the latest occurrence before of the last 3 or 2."""
+    for length in (3, 2):
+        if n and len(ids) > length:
+            windows = sliding_window_view(ids[:-1], length)
+            if (found := np.flatnonzero((windows == ids[-length:]).all(axis=1))).size:
+                return np.resize(ids[found[-1] + length :], n)  # over and over, if it is too short
+    return ids[:0]
 
 
 @no_grad()

@@ -68,7 +68,7 @@ def cached_decoder(model: Any) -> Callable[..., np.ndarray]:
             n = min(T, rows.shape[1])
             differ = (new[:, :n] != rows[:, :n]).any(axis=0)
             kept = max(0, min(int(differ.argmax()) if differ.any() else n, T - (last or 1)))
-        used = caches if kept > 0 else [KVCache(size) for _ in model.blocks]
+        used: Any = caches if kept > 0 else [KVCache(size) for _ in model.blocks]
         if size < T:
             used, new, its_padding, kept = None, new[:, -size:], its_padding - (T - size), 0
         else:

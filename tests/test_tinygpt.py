@@ -27,7 +27,7 @@ from nn.files import save_arrays
 from nn.run.monitor import plain
 from nn.run.writer import unescaped
 from nn.sampling import Sampling, penalize
-from tinygpt import CharTokenizer, GPTConfig, TrainConfig, WordTokenizer
+from tinygpt import CharTokenizer, GPTConfig, LlamaConfig, TrainConfig, WordTokenizer
 
 SMALL_FLAGS = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --max-iters 6"
 FLAGS = [*SMALL_FLAGS.split(), "--eval-interval", "3", "--eval-iters", "2"]
@@ -399,12 +399,13 @@ def test_every_flag_says_what_it_is_for():
             assert len(action.help) > 10, (name, action.option_strings)
     train = commands.choices["train"]
     flags = {flag for action in train._actions for flag in action.option_strings}
-    for field in (*fields(TrainConfig), *fields(GPTConfig)):  # what it is if it is not given
+    options = (*fields(TrainConfig), *fields(GPTConfig), *fields(LlamaConfig))
+    for field in options:  # what it is if it is not given
         (action,) = [a for a in train._actions if a.dest == field.name] or [None]
         assert action is None or "default" in action.help, field.name
-    for field in (*fields(TrainConfig), *fields(GPTConfig)):
+    for field in options:
         assert ("--" + field.name.replace("_", "-") in flags) == (
-            "help" in field.metadata or field.name == "vocab_size"
+            "help" in field.metadata or field.name in ("vocab_size", "arch")
         )
 
 

@@ -6,7 +6,7 @@ of models needs another Architecture: tests/test_contract.py has one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,11 +64,12 @@ class Architecture:
     """A class of models, and what this package must be told about it."""
 
     model: Callable[[Any, np.random.Generator | None], Any]  # a LanguageModel
-    config: type  # its config, a dataclass; fields made by nn.config.option have flags
+    config: Any  # its config, a dataclass; fields made by nn.config.option have flags
     save: Callable[..., None] = save_model  # (directory, model, tokenizer, notes)
     load: Callable[[Path], Any] | None = None  # (directory); None: nn.files.load_model
     # (config, activation_checkpointing) to the count of numbers kept for backward per token.
     kept: Callable[[Any, bool], float] = lambda config, checkpointing: 0.0
+    types: Iterable[str] = ()  # model_type in the folders of other programs that `load` opens
 
     def open(self, directory: Path) -> Any:
         """The saved model of a directory, in evaluation mode."""
