@@ -40,6 +40,7 @@ class Tokenizer(abc.ABC):
     file = "vocabulary.json"
     separator: Any = None  # the token between two files, an int or None
     stop: Any = None  # the token that ends a text: an int, a list of them, or None
+    begin: Sequence[int] = ()  # the tokens that stand before a prompt
     unk: Any = None  # the token for what has none of its own, an int or None
 
     @property
@@ -305,6 +306,12 @@ class BPETokenizer(Tokenizer):
         pieces = (text[i : i + 16 * _PART] for i in range(0, len(text), 16 * _PART))
         return [*itertools.chain.from_iterable(self.encode_pieces(pieces))]
 
+    @property
+    def begin(self) -> list[int]:
+        """The tokens that a folder wants before a prompt, such as <s>; `encode` adds none."""
+        found = self._model.encode("a")
+        return found.ids[: found.special_tokens_mask.index(0)]
+
     def _with_rows(self, ids):
         """The ids. Raises ValueError if the model has no row for one of them."""
         if self.rows is not None and (last := max(ids, default=0)) >= self.rows:
@@ -405,7 +412,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         tokens = _named_tokens(directory)
         try:
             if whole.exists():
-                model = library.Tokenizer.from_str(whole.read_text("utf-8"))
+                model = _as_llama(library.Tokenizer.from_str(whole.read_text("utf-8")), directory)
             else:
                 vocabulary, merges = library.models.BPE.read_file(*map(str, parts))
                 vocabulary = _with_added(vocabulary, tokens)
@@ -434,6 +441,22 @@ def _byte_level(model):
     model.decoder = library.decoders.ByteLevel()
     if model.token_to_id(END_OF_TEXT) is not None:
         model.add_special_tokens([END_OF_TEXT])
+    return model
+
+
+def _as_llama(model, directory):
+    """The tokenizer of tokenizer.json, with the parts that transformers 5 gives a LlamaTokenizer.
+
+    Old files put a space before each part of a text between special tokens; these do it once.
+    """
+    path, pre = directory / "tokenizer_config.json", _tokenizers().pre_tokenizers
+    config = read_json(path) if path.exists() else {}
+    its_class, normalizer = config.get("tokenizer_class"), json.loads(model.to_str())["normalizer"]
+    if its_class in ("LlamaTokenizer", "LlamaTokenizerFast") and "Prepend" in str(normalizer):
+        scheme = "always" if config.get("legacy") else "first"
+        scheme = "never" if config.get("add_prefix_space") is False else scheme
+        model.normalizer = None
+        model.pre_tokenizer = pre.Metaspace("▁", prepend_scheme=scheme, split=False)
     return model
 
 

@@ -51,7 +51,7 @@ class Writer:
         tokenizer = self.tokenizer
         if prompt is None:
             prompt = tokenizer.decode([int(self._rng.choice(tokenizer.starts()))])
-        ids = tokenizer.encode(prompt)
+        ids, begin = tokenizer.encode(prompt), [*tokenizer.begin]
         if not ids:
             raise ValueError("the prompt is empty: give --prompt at least one word or character")
         if unknown := ", ".join(tokenizer.unknown(prompt)):
@@ -60,7 +60,7 @@ class Writer:
         V, known = self.model.config.vocab_size, tokenizer.known()
         ends: Any = [] if tokenizer.stop is None else np.ravel(tokenizer.stop)
         rows: Any = stream(
-            self.model, [ids] * self.num_samples, self.max_new_tokens, self.sampling,
+            self.model, [begin + ids] * self.num_samples, self.max_new_tokens, self.sampling,
             stop=tokenizer.stop, rng=self._rng, allowed=np.isin(np.arange(V), known),
         )  # fmt: skip
         if self.num_samples > 1:  # all grow together: shown when all are complete
