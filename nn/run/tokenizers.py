@@ -40,7 +40,7 @@ class Tokenizer(abc.ABC):
     file = "vocabulary.json"
     separator: Any = None  # the token between two files, an int or None
     stop: Any = None  # the token that ends a text: an int, a list of them, or None
-    begin: Sequence[int] = ()  # the tokens that stand before a prompt
+    begin: Any = ()  # the tokens that stand before a prompt
     unk: Any = None  # the token for what has none of its own, an int or None
 
     @property
@@ -307,7 +307,7 @@ class BPETokenizer(Tokenizer):
         return [*itertools.chain.from_iterable(self.encode_pieces(pieces))]
 
     @property
-    def begin(self) -> list[int]:
+    def begin(self) -> Any:
         """The tokens that a folder wants before a prompt, such as <s>; `encode` adds none."""
         found = self._model.encode("a")
         return found.ids[: found.special_tokens_mask.index(0)]
