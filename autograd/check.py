@@ -94,7 +94,10 @@ def _derivative(outputs, n):
 
     def gradients(tensors, create_graph):
         xs, seeds = tensors[:n], tensors[n:]
-        total = sum((y * v).sum() for y, v in zip(outputs(xs, True), seeds, strict=True))
+        ys = outputs(xs, True)
+        if len(ys) == 1 and ys[0].requires_grad:  # the same in fewer steps
+            return grad(ys[0], xs, seeds[0], create_graph=create_graph)
+        total = sum((y * v).sum() for y, v in zip(ys, seeds, strict=True))
         return grad(total, xs, create_graph=create_graph)
 
     return gradients
@@ -113,7 +116,9 @@ def _check(outputs, arrays, names, level, rtol, atol, entries, rng):
     _require_equal(values, _evaluate(outputs, arrays, create_graph=True), "a vjp gives one result "
                    "on arrays and another on Tensors (create_graph=True): its body must do the "
                    "same on both")  # fmt: skip
-    seeds = [rng.standard_normal(y.shape) for y in values]
+    seeds = [np.asarray(rng.standard_normal(y.shape)) for y in values]
+    for seed in seeds:  # a vjp may be handed it as it is, and must not write to it
+        seed.setflags(write=False)
     gradients = _evaluate(_derivative(outputs, len(arrays)), [*arrays, *seeds])
     # Where all values and gradients are small, the tolerance is as small.
     atol *= min(1.0, max(np.abs(a).max(initial=0) for a in [*values, *gradients]))
@@ -157,7 +162,7 @@ def _settle(along, direction, step, seeds, analytic, rtol, atol):
 
 def _require_equal(values, others, message):
     for a, b in zip(values, others, strict=True):
-        if not np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True):
+        if not (np.array_equal(a, b) or np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)):
             raise AssertionError(f"{message}; got {a} and {b}")
 
 
@@ -175,6 +180,6 @@ def _directions(x, entries, rng):
 def _difference(along, direction, step, seeds):
     """The central difference of sum <v, y>, and the rounding error to expect in it."""
     above, below = along(step * direction), along(-step * direction)
-    change = sum(np.sum(v * (a - b)) for v, a, b in zip(seeds, above, below, strict=True))
-    size = sum(np.sum(np.abs(v * a)) for v, a in zip(seeds, above, strict=True))
+    change = sum(np.vdot(v, a - b) for v, a, b in zip(seeds, above, below, strict=True))
+    size = sum(np.vdot(np.abs(v), np.abs(a)) for v, a in zip(seeds, above, strict=True))
     return float(change) / (2 * step), float(4 * _EPS * size / step)

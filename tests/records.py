@@ -7,6 +7,7 @@ arguments and the options that go with them. A new op needs a record, and gets e
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import nn
 from nn import functional as F
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     shapes: tuple[tuple[int, ...], ...]
     options: dict[str, Any] = field(default_factory=dict)
@@ -31,7 +32,7 @@ class Case:
         return f"{'x'.join(map(str, self.shapes))} {options}".replace(" ", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     name: str
     oracle: Callable
@@ -51,6 +52,10 @@ class Record:
 
     def draw(self, case: Case, seed: int = 0) -> list[np.ndarray]:
         """Float64 inputs for a case, 0.05 or more away from kinks and, if distinct, each other."""
+        return [x.copy() for x in self._drawn(case, seed)]
+
+    @functools.cache  # noqa: B019  # records live as long as the tests, which draw often
+    def _drawn(self, case, seed):
         rng = np.random.default_rng([seed, *map(ord, self.name)])
         total = sum(math.prod(shape) for shape in case.shapes)
         if self.distinct:

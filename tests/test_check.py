@@ -266,3 +266,17 @@ def test_the_seed_draws_the_cotangent():
             check_gradients(fn, X, seed=seed)
         texts.add(str(caught.value))
     assert len(texts) == 2
+
+
+def test_a_vjp_that_writes_to_what_it_is_given_is_refused():
+    @op
+    def square(x):
+        def vjp(g):
+            g *= 2 * x
+            return g
+
+        return x * x, (vjp,)
+
+    for x in (3.0, np.ones(2)):
+        with pytest.raises(ValueError, match="read-only"):
+            check_gradients(square, x)

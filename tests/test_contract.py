@@ -74,6 +74,9 @@ OPTIONS = dict(
 )
 
 
+pytestmark = pytest.mark.usefixtures("short_reports", "no_wait_for_the_disk")
+
+
 class Killed(BaseException):
     """No code can catch it, as if the process had been killed."""
 

@@ -28,6 +28,7 @@ def small(**changes):
 
 
 IDS = RNG(1).integers(0, 60, (3, 12))
+pytestmark = pytest.mark.usefixtures("short_reports", "no_wait_for_the_disk")
 posix = pytest.mark.skipif(os.name != "posix", reason="a mapped file cannot be replaced elsewhere")
 
 # ---------------------------------------------------------------- without transformers

@@ -134,7 +134,7 @@ def broken_pipe(buffering=-1):
 
 
 @pytest.fixture
-def start(run, tmp_path, monkeypatch):
+def start(run, tmp_path, monkeypatch, short_reports, short_trainings):
     """A function that runs a command in a copy of the folder, and returns its exit code."""
     tree = shutil.copytree(run.parent, tmp_path / "tree")
     monkeypatch.chdir(tree)

@@ -32,6 +32,8 @@ from tinygpt import CharTokenizer, GPTConfig, LlamaConfig, TrainConfig, WordToke
 SMALL_FLAGS = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --max-iters 6"
 FLAGS = [*SMALL_FLAGS.split(), "--eval-interval", "3", "--eval-iters", "2"]
 
+pytestmark = pytest.mark.usefixtures("short_reports", "no_wait_for_the_disk")
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -230,10 +232,15 @@ def test_the_example(tmp_path, monkeypatch, capsys):
         for i in range(len(words) - 1):
             assert any(" ".join(words[i : i + 2]) in line for line in tinygpt.CORPUS)
     assert (tmp_path / "training_loss.png").read_bytes().startswith(b"\x89PNG")
-    tinygpt.main([])
-    assert capsys.readouterr().out == out
-    tinygpt.main(["--seed", "2"])
-    assert capsys.readouterr().out != out
+
+
+def test_the_example_depends_on_its_seed_alone(tmp_path, monkeypatch, capsys, short_trainings):
+    monkeypatch.chdir(tmp_path)
+    outputs = []
+    for flags in ([], [], ["--seed", "2"]):
+        tinygpt.main(flags)
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1] != outputs[2]
 
 
 def test_train_and_generate(trained, capsys):
@@ -479,10 +486,6 @@ def test_prompts_of_a_batch_do_not_see_each_other(prompts):
     for prompt, row in zip(prompts, together, strict=True):
         alone = model.generate(prompt, 10, temperature=0)
         np.testing.assert_array_equal(row, alone)
-        ids = list(prompt)
-        for _ in range(10):  # the plain way: all of the last 8 tokens, each time
-            ids.append(int(model.eval()(ids[-8:]).data[-1].argmax()))
-        assert ids == alone.tolist()
 
 
 @given(PROMPTS.map(lambda prompts: prompts[0]), OPTIONS, st.integers(0, 99))
@@ -693,7 +696,7 @@ def test_attention_weights_are_those_of_the_model(norm_first, monkeypatch):
 
 def test_explain(trained, tmp_path, capsys):
     path = tmp_path / "picture.png"
-    for text in ("T", "To be\n$"[:6], "question"):
+    for text in ("T", "question"):  # the shortest and the longest
         tinygpt.main(["explain", str(trained), text, "--output", str(path)])
         assert path.read_bytes().startswith(b"\x89PNG")
         assert f"{len(text)} tokens, 1 layers of 2 heads" in capsys.readouterr().out

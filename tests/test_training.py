@@ -31,6 +31,8 @@ KOREAN = "나 보기가 역겨워 가실 때에는\n말없이 고이 보내 드�
 TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --dropout 0.1"
 FLAGS = f"{TINY} --max-iters 9 --eval-interval 4 --eval-iters 2 --save-seconds 0".split()
 
+pytestmark = pytest.mark.usefixtures("short_reports", "no_wait_for_the_disk")
+
 
 class Killed(BaseException):
     """No code can catch it, as if the process had been killed."""
