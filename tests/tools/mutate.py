@@ -430,6 +430,7 @@ class Plugin:
         self.order = order  # node ids to run, of all that are collected
         self.covered = covered
         self.failed = None  # a list: collect the failures instead of stopping
+        self.trial = False  # without a mutation
 
     def pytest_collectreport(self, report):
         if report.failed:
@@ -448,6 +449,8 @@ class Plugin:
     def pytest_runtest_logstart(self, nodeid):
         usual = self.covered.tests[nodeid][0] if self.covered else 60
         signal.setitimer(signal.ITIMER_PROF, 3 + 10 * usual)  # ends the fork if the test hangs
+        if self.trial:
+            Path("test").write_text(nodeid, "utf-8")
 
     def pytest_runtest_makereport(self, item, call):
         import pytest
@@ -476,6 +479,8 @@ class Session(Plugin):
         results = {None: SURVIVED}
         for mutant, code in forked([None, *self.mutants], self.jobs, self.work, 1800):
             results[mutant] = code
+            if mutant is None and code != SURVIVED:
+                break  # nothing that the mutants show can be trusted
             self.report(mutant, code)
         Path("results").write_bytes(pickle.dumps((results, self.covered)))
         return True
@@ -500,6 +505,7 @@ class Session(Plugin):
         return 0
 
     def work(self, mutant):
+        self.trial = mutant is None
         if mutant is not None:
             try:
                 compile(mutant.source(), mutant.file, "exec")
@@ -638,7 +644,8 @@ def run_all(mutants, jobs, folder, report):
     for _ in forked([0], 1, session, 1e5):
         results, covered = pickle.loads((folder / "base" / "results").read_bytes())
     if results.pop(None) != SURVIVED:
-        sys.exit("the tests fail without any mutation when run in another order")
+        test = (folder / "base" / "test").read_text("utf-8")
+        sys.exit(f"{test} fails without any mutation when the tests run in another order")
     tasks = list(enumerate(m for m in mutants if results[m] == AGAIN))
     for (number, mutant), code in forked(tasks, jobs, afresh, 1800):
         shutil.rmtree(folder / str(number), ignore_errors=True)
@@ -716,15 +723,18 @@ def main():
 
 
 class Progress:
-    """A line for every hundred mutants, where standard output was before the tests took it."""
+    """A line for each survivor, and for every hundred mutants, where standard output was before the
+    tests took it."""
 
     def __init__(self, total):
         self.screen, self.total = os.fdopen(os.dup(1), "w", buffering=1), total
         self.done, self.started = 0, time.monotonic()
 
     def __call__(self, mutant, code):
-        self.done += 1
-        if self.done % 100 == 0:
+        self.done += mutant is not None
+        if code == SURVIVED and mutant and not any(mutant.listed(e) for e in EQUIVALENT):
+            print(f"survives  {mutant}", file=self.screen)
+        if mutant and self.done % 100 == 0:
             seconds = time.monotonic() - self.started
             print(f"{self.done} of {self.total}, {seconds:.0f} s", file=self.screen)
 
