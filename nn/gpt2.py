@@ -98,7 +98,7 @@ def _fields(path, config):
 
 
 _GPT2 = Family(
-    ("gpt2",), _KEYS, "vocab_size block_size n_layer n_head n_embd", _fields,
+    ("gpt2",), _KEYS, "vocab_size block_size n_layer n_head n_embd d_ff", _fields,
     lambda config: gpt2_names(config.n_layer), "transformer.",
     r"\.attn\.(bias|masked_bias)$",  # masks that old files hold
     lambda name: name == "head.weight", _complete,
