@@ -37,6 +37,7 @@ from nn.files import save_model
 from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
 from nn.llama import Llama, LlamaConfig
+from nn.llama_config import kept_per_token as kept_by_llama
 from nn.llama_files import FAMILIES, save_llama
 from nn.run.architectures import all_options, several
 from nn.run.command import command_line, exit_codes, given, interrupts, output_is_optional, select
@@ -245,7 +246,7 @@ ARCHITECTURES = {
     "gpt": Architecture(TinyGPT, GPTConfig, save, TinyGPT.from_pretrained, kept_per_token,
                         types=("gpt2",)),
     "llama": Architecture(Llama, LlamaConfig, save_llama, Llama.from_pretrained,
-                          nn.llama.kept_per_token, types=FAMILIES),
+                          kept_by_llama, types=FAMILIES),
 }  # fmt: skip
 ARCHITECTURE = several(ARCHITECTURES)
 

@@ -246,11 +246,3 @@ class Llama(Module):
     def save_pretrained(self, directory: Path | str, tokenizer: Any = None) -> None:
         """Write a folder that from_pretrained and Hugging Face's classes can open."""
         save_llama(directory, self, tokenizer)
-
-
-def kept_per_token(config: LlamaConfig, checkpointing: bool) -> float:
-    """About how many numbers are kept for backward per token, as measured at several sizes."""
-    c, L = config, config.n_layer
-    heads = (2 * c.n_head + 3 * c.n_kv_head) * c.head_dim
-    block = 5 * c.n_embd + heads + 5 * c.d_ff + 2 * c.n_head * c.block_size
-    return (block + L * c.n_embd if checkpointing else L * block) + 2 * c.vocab_size

@@ -10,7 +10,7 @@ import numpy as np
 
 from .config import option, require
 
-__all__ = ["LlamaConfig"]
+__all__ = ["LlamaConfig", "kept_per_token"]
 
 # The numbers that each kind of scaling of the positions needs, beside default.
 _SCALINGS = {
@@ -108,3 +108,11 @@ class LlamaConfig:
         turns = context * slow / (2 * math.pi)  # in that context
         kept = np.clip((turns - low) / (high - low), 0, 1)
         return slow * (kept + (1 - kept) / factor)
+
+
+def kept_per_token(config: LlamaConfig, checkpointing: bool) -> float:
+    """About how many numbers are kept for backward per token, as measured at several sizes."""
+    c, L = config, config.n_layer
+    heads = (3 * c.n_head + 4 * c.n_kv_head) * c.head_dim + c.n_head * c.block_size
+    block = 8 * c.n_embd + heads + 5 * c.d_ff
+    return (block + L * c.n_embd if checkpointing else L * block) + 2 * c.vocab_size

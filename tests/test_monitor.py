@@ -1,5 +1,6 @@
 """What one sees of a training: lines that are true, a file that survives, a picture."""
 
+import dataclasses
 import json
 import os
 import re
@@ -489,6 +490,15 @@ def test_a_font_that_has_the_letters_is_found(fonts, monkeypatch):
     assert monitor._find_fonts({only}) == (["DejaVu Sans"], {only})
     monkeypatch.setattr(matplotlib.font_manager, "findSystemFonts", lambda: [other.fname, __file__])
     assert monitor._find_fonts({only}) == (["DejaVu Sans", "STIXGeneral"], set())
+
+
+def test_fonts_of_an_environment_that_is_gone(tmp_path, fonts, monkeypatch):
+    from matplotlib import font_manager
+
+    gone = [dataclasses.replace(font, fname=str(tmp_path / "gone" / font.name)) for font in fonts]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", gone)
+    assert plot_losses(tmp_path / "file", {"a": run(3, 3), "b": run(3, 3)}) == ""
+    assert (tmp_path / "file").stat().st_size > 10_000
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):

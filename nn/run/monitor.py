@@ -201,9 +201,13 @@ def fonts_for(texts: Iterable[str]) -> Iterator[str]:
 
 def _find_fonts(letters):
     """The names of fonts, the default one first, that have the letters; and those none has."""
-    from matplotlib import font_manager, ft2font
+    from matplotlib import font_manager, ft2font, get_data_path
 
     manager, names, tried = font_manager.fontManager, ["DejaVu Sans"], set()
+    # Matplotlib's list may be of another environment, which is gone.
+    manager.ttflist = [font for font in manager.ttflist if os.path.exists(font.fname)]
+    if names[0] not in {font.name for font in manager.ttflist}:
+        manager.addfont(os.path.join(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
     for again in (False, True):
         if again and letters:  # Matplotlib's list of fonts may be older than some of them
             for path in set(font_manager.findSystemFonts()) - {f.fname for f in manager.ttflist}:
