@@ -25,7 +25,7 @@ from autograd import Tensor, grad, no_grad
 from nn.files import load_arrays, locked
 from nn.run.directory import RunRequest
 from nn.run.evaluation import describe_loss, guessing
-from tinygpt import CharTokenizer, GPTConfig, TinyGPT, TrainConfig, Training
+from tinygpt import CharTokenizer, TrainConfig, Training
 
 KOREAN = "나 보기가 역겨워 가실 때에는\n말없이 고이 보내 드리우리다.\n영변에 약산 진달래꽃\n" * 30
 TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --dropout 0.1"
@@ -885,10 +885,12 @@ def test_every_field_of_a_preset_has_a_flag(preset):
         flags += both[value] if isinstance(value, bool) else [f"--{flag}", str(value)]
     args = vars(tinygpt.parser().parse_args(flags))
     assert {name: args[name] for name in options} == options
-    config = GPTConfig(**{**tinygpt.select(options, GPTConfig), "vocab_size": 50257})
+    sizes = {"vocab_size": 50257, **tinygpt.select(options, tinygpt.OPTIONS)}
+    config = tinygpt.ARCHITECTURE.config(**sizes)
     TrainConfig(**tinygpt.select(options, TrainConfig))
-    if preset == "gpt2":
-        assert sum(p.size for p in TinyGPT(config, None).parameters()) == 124_439_808
+    if count := {"gpt2": 124_439_808, "smollm": 134_515_008}.get(preset):
+        model = tinygpt.ARCHITECTURE.model(config, None)
+        assert sum(p.size for p in model.parameters()) == count
 
 
 def test_what_the_machine_cannot_hold_is_refused(text, tmp_path, capsys, monkeypatch):
