@@ -487,7 +487,7 @@ def test_the_oldest_messages_leave_a_full_context(system, capsys, in_process):
         heads = [m["content"] for m in chat.messages if m["role"] == "system"]
         assert heads == ([] if system is None else [system])
         if err:
-            assert re.fullmatch(r"\(the context is full: .* forgotten, \d of yours .*\)\n", err)
+            assert re.fullmatch(r"\(the context is full: the oldest \d of your \d .*\)\n", err)
             assert len(chat.ids(chat.messages)) <= 160
     assert number == 8 and 1 < len(kept) < 9
     before = chat.messages

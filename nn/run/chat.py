@@ -141,8 +141,8 @@ class Chat:
                 f"the message is too long: with what the template adds it has {len(ids)} tokens, "
                 f"and {limit} have room beside an answer in the context of {size}"
             )
-        print(f"(the context is full: the oldest messages are forgotten, {left_out} of yours and "
-              "their answers)", file=sys.stderr)  # fmt: skip
+        print(f"(the context is full: the oldest {left_out} of your {len(turns)} messages are "
+              "forgotten)", file=sys.stderr)  # fmt: skip
         return messages, ids
 
     def ids(self, messages: list[dict[str, str]]) -> list[int]:
