@@ -304,8 +304,7 @@ def train(
             last = training.evaluations[-1:]
             shown = {"validation": f"{last[0][1]:.3f}"} if last else {}
             if run:
-                tokens = len(losses) * c.batch_size * training.model.config.block_size
-                speed = tokens / (time.monotonic() - started)
+                speed = len(losses) * ids.size / (time.monotonic() - started)
                 run.record(loss=loss, learning_rate=rate, grad_norm=norm,
                            tokens_per_second=round(speed))  # fmt: skip
                 shown["speed"] = f"{speed:,.0f} tokens/s"

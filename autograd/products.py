@@ -47,8 +47,7 @@ def einsum(*operands, optimize="greedy"):
             (x, a), (y, b) = _alone(x, a, kept.union(b)), _alone(y, b, kept.union(a))
             x, a = _product(x, a, y, b, kept)
         waiting.append((x, a))
-    x, a = waiting[0]
-    x, a = _alone(x, a, output)
+    x, a = _alone(x, a, output)  # of the last one
     return _axes_in(x, a, output)
 
 

@@ -224,6 +224,7 @@ def test_modf_and_frexp_give_constants_beside():
 
 def test_the_ends_of_linspace_and_geomspace_are_exact():
     start, stop = leaf([0.1, 0.3]), leaf([0.7, 1e-3])
+    assert np.linspace(leaf(0.86), leaf(0.03), 2)[-1].item() == 0.03 != 0.86 + (0.03 - 0.86)
     for function in (np.linspace, np.geomspace):
         y = function(start, stop, 7)
         assert (y[0].data == start.data).all() and (y[-1].data == stop.data).all()

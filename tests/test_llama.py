@@ -507,6 +507,18 @@ def test_what_the_commands_do_with_a_llama(run, capsys, tmp_path):
     assert tinygpt.load(tmp_path / "b")[0].config == tinygpt.load(run)[0].config
 
 
+def test_shorter_sequences_in_training(run, capsys, tmp_path):
+    train = ("train", run.parent / "text", "--out-dir", tmp_path / "new", "--init-from", run)
+    assert "context must be at least 1 and at most block_size 16, got 17" in refused(
+        capsys, *train, "--context", 17)  # fmt: skip
+    assert not (tmp_path / "new").exists()
+    main(*train, "--context", 5, "--max-iters", 2, "--eval-iters", 1)
+    assert "window 5, stride 5" in capsys.readouterr().out
+    assert tinygpt.load(tmp_path / "new")[0].config == tinygpt.load(run)[0].config
+    line = refused(capsys, "train", "--out-dir", tmp_path / "new", "--resume", "--context", 6)
+    assert "the run has context 5 and cannot go on with 6" in line
+
+
 def test_options_of_the_other_architecture_are_refused(run, capsys, tmp_path):
     train = ("train", run.parent / "text", "--out-dir", tmp_path / "new")
     assert "--arch llama has no bias, dropout" in refused(

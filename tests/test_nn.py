@@ -273,6 +273,9 @@ def test_a_mask_may_be_a_list():
         (lambda x: F.causal_attention(30 * x, 1), [(150, 6)], None),  # exp needs the maximum
         (lambda x: F.causal_attention(x, 2, dropout_mask=RNG(7).random((3, 2, 70, 70)) > 0.3),
          [(3, 70, 12)], None),
+        (F.grouped_attention, [(2, 150, 6, 3), (2, 150, 2, 3), (2, 150, 2, 3)], None),
+        (lambda q, k, v: F.grouped_attention(30 * q, k, v, scale=0.5),
+         [(70, 3, 2), (70, 1, 2), (70, 1, 2)], None),
         (F.gelu, [(3, 70_001)], None),
         (layer_norm, [(2, 9, 9000), (9000,), (9000,)], None),
         (layer_norm, [(9, 9000)], None),

@@ -88,6 +88,18 @@ def causal_attention(qkv, n_head, scale=None):
     return attention(q, k, v, causal=True, scale=scale).transpose(-3, -2).flatten(-2)
 
 
+def grouped_attention(q, k, v, scale=None):
+    q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
+    y = tF.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+    return y.transpose(-3, -2)
+
+
+def rotary(x, cos, sin):
+    a, b = x.chunk(2, dim=-1)
+    z = torch.complex(a, b) * torch.complex(torch.tensor(cos), torch.tensor(sin))
+    return torch.cat([z.real, z.imag], dim=-1)
+
+
 def cross_entropy(logits, targets, ignore_index=-100):
     rows, picks = logits.reshape(-1, logits.shape[-1]), torch.tensor(targets.ravel())
     return tF.cross_entropy(rows, picks, ignore_index=ignore_index)
@@ -132,7 +144,24 @@ TORCH = {
     "gelu": lambda x, approximate="tanh": tF.gelu(x, approximate=approximate),
     "attention": attention,
     "causal_attention": causal_attention,
+    "grouped_attention": grouped_attention,
+    "rms_norm": lambda x, weight, eps=1e-5: tF.rms_norm(x, x.shape[-1:], weight, eps),
+    "rotary": rotary,
+    "swiglu": lambda gate, up: tF.silu(gate) * up,
     "checkpoint_activations": lambda x: x * torch.tanh(x),
+    "share_batch": lambda x: 0.25 * (x * x).sum() + 0.75 * torch.sin(x).sum(),
+    "softplus": tF.softplus,
+    "silu": tF.silu,
+    "mse_loss": tF.mse_loss,
+    "huber_loss": tF.huber_loss,
+    "binary_cross_entropy_with_logits": tF.binary_cross_entropy_with_logits,
+    "conv2d": tF.conv2d,
+    "max_pool2d": lambda x, size: tF.max_pool2d(x[(None,) * (4 - x.ndim)], size)[
+        (0,) * (4 - x.ndim)
+    ],
+    "avg_pool2d": lambda x, size: tF.avg_pool2d(x[(None,) * (4 - x.ndim)], size)[
+        (0,) * (4 - x.ndim)
+    ],
     "linear_cross_entropy": lambda x, weight, *args, **options: cross_entropy(
         x @ weight.T, *args, **options
     ),
@@ -174,7 +203,7 @@ def assert_same(fn, torch_fn, arrays):
 
 
 def test_every_op_has_a_counterpart():
-    assert TORCH.keys() == RECORDS.keys() - {"dropout"} | {"checkpoint_activations"}
+    assert TORCH.keys() == RECORDS.keys() - {"dropout"} | {"checkpoint_activations", "share_batch"}
 
 
 @pytest.mark.parametrize(

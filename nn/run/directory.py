@@ -86,11 +86,11 @@ class Run:
         self.settings, self.architecture = settings, architecture
         self._saved_at, self._draw_after = time.monotonic(), 0.0
         self.tokens, self.validation = split_tokens(tokens)
-        self.context = training.model.config.block_size
+        self.context = training.config.tokens(training.model.config)
         if len(self.validation) <= self.context:
             raise ValueError(
                 f"the text is too short: its last tenth, for validation, has "
-                f"{len(self.validation)} tokens and --block-size {self.context} needs "
+                f"{len(self.validation)} tokens and --context or --block-size {self.context} needs "
                 f"{self.context + 1}; take a longer text, a smaller size, or a tokenizer with "
                 "smaller tokens"
             )

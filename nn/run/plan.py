@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,18 @@ def memory_needed(
     gradients count.
     """
     parameters = parameter_count(architecture, config)
-    threads = threads_for(parameters, training.batch_size // procs, config.block_size)
+    threads = threads_for(parameters, training.batch_size // procs, training.tokens(config))
     copies = 3 + (threads if procs == 1 else 1)  # weights, two moments, and gradients
     return 4 * copies * parameters + _kept(architecture, config, training, procs) + 50e6
 
 
 def _kept(architecture, config, training, procs):
     """About how many bytes a forward pass of a process leaves for backward."""
-    per_token = architecture.kept(config, training.activation_checkpointing)
-    return 4 * _rows(config, training, procs) * config.block_size * per_token
+    tokens = training.tokens(config)
+    per_token = architecture.kept(
+        replace(config, block_size=tokens), training.activation_checkpointing
+    )
+    return 4 * _rows(config, training, procs) * tokens * per_token
 
 
 def parameter_count(architecture: Architecture, config: Any) -> int:
@@ -51,7 +55,7 @@ def parameter_count(architecture: Architecture, config: Any) -> int:
 def _rows(config, training, procs):
     """How many sequences go through the model of a process at a time."""
     each = -(-training.batch_size // procs)
-    return min(each, training.micro_batch_size or rows_at_once(each, config.block_size))
+    return min(each, training.micro_batch_size or rows_at_once(each, training.tokens(config)))
 
 
 def check_procs(training: TrainConfig, team: Team) -> None:
@@ -77,10 +81,10 @@ def check_memory(
         where = f" in each of {team.here} processes" if team.here > 1 else ""
         fewer = ", or fewer processes" if team.here > 1 else ""
         raise ValueError(
-            f"a model of {size}, {config.block_size} tokens and "
+            f"a model of {size}, {training.tokens(config)} tokens and "
             f"{_rows(config, training, team.size)} sequences at once{where} takes {least} "
             f"{needed / 1e9:,.1f} GB of memory, this machine has {available / 1e9:.1f} GB: take a "
-            f"smaller model, --block-size or --micro-batch-size{fewer}"
+            f"smaller model, --context, --block-size or --micro-batch-size{fewer}"
         )
 
 

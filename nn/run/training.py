@@ -31,6 +31,9 @@ class TrainConfig:
     micro_batch_size: int = option(
         0, "sequences computed at a time; fewer: less memory (default: those of about 1000 tokens)"
     )
+    context: int | None = option(
+        None, "tokens of each sequence in training; fewer: less memory (default block_size)"
+    )
     activation_checkpointing: bool = option(
         False, "less memory, a third more time: backward computes the blocks again (default: no)"
     )
@@ -66,6 +69,15 @@ class TrainConfig:
     patience: int = option(0, "stop after N evaluations without a better loss; 0: never")
     save_seconds: float = option(60.0, "seconds between two saved states: what a crash may lose")
     seed: int = option(1337, "the same seed gives the same weights and batches")
+
+    def tokens(self, model: Any) -> int:
+        """How many tokens a sequence has in training. Raises ValueError if they do not fit."""
+        if self.context is not None and not 0 < self.context <= model.block_size:
+            raise ValueError(
+                f"context must be at least 1 and at most block_size {model.block_size}, "
+                f"got {self.context}"
+            )
+        return self.context or model.block_size
 
     def __post_init__(self):
         check_types(self)
