@@ -7,6 +7,7 @@
     python tinygpt.py evaluate RUN FILE                    loss and perplexity on a text
     python tinygpt.py plot RUN RUN                         the losses of several runs
     python tinygpt.py generate RUN --prompt "To be"        continue a prompt
+    python tinygpt.py chat PATH                            talk with a model made for it
     python tinygpt.py explain RUN "To be or not"           draw what each attention head looks at
 
 Read this file from top to bottom. Its layers are in nn/, and the derivatives below them in
@@ -19,7 +20,6 @@ from __future__ import annotations
 import argparse
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ from nn.llama import Llama, LlamaConfig
 from nn.llama_config import kept_per_token as kept_by_llama
 from nn.llama_files import FAMILIES, save_llama
 from nn.run.architectures import all_options, several
+from nn.run.chat import chat
 from nn.run.command import command_line, exit_codes, given, interrupts, output_is_optional, select
 from nn.run.contract import Architecture
 from nn.run.directory import Run, RunRequest, compare_runs, follow, load_folder, open_run
@@ -51,7 +52,7 @@ from nn.run.team import Team, launch, started_from, without_procs, world
 from nn.run.tokenizers import END, PAD, START, BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from nn.run.tokens import random_batch
 from nn.run.training import TrainConfig, Training
-from nn.run.writer import Writer, unescaped
+from nn.run.writer import write
 from nn.sampling import Sampling
 from nn.transformer import Activation
 
@@ -277,9 +278,8 @@ def generate(
 def train(
     training: Training,
     next_batch: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]],
-    run: Run | None = None,
-    ignore_index: int = IGNORE_INDEX,
-) -> list[float]:
+    run: Run | None = None, ignore_index: int = IGNORE_INDEX,
+) -> list[float]:  # fmt: skip
     """Train until `training` is finished, or until Ctrl-C; returns the losses of this call.
 
     `run`, if given, saves the state to disk, and evaluates every eval_interval iterations.
@@ -369,9 +369,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "shakespeare-cpu": dict(),  # nanoGPT's train_shakespeare_char.py for a CPU: the defaults
     "shakespeare-gpu": dict(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2,
                             batch_size=64, max_iters=5000),
-    "medium": dict(n_layer=12, n_head=8, n_embd=512, d_ff=2048, block_size=256, dropout=0.1,
-                   batch_size=16, max_iters=5000, learning_rate=6e-4, min_lr=6e-5,
-                   warmup_iters=200),
+    "medium": dict(n_layer=12, n_head=8, n_embd=512, block_size=256, dropout=0.1, batch_size=16,
+                   max_iters=5000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=200),
     "llama-cpu": dict(arch="llama"),  # of the size of shakespeare-cpu
     "smollm": dict(arch="llama", n_layer=30, n_head=9, n_kv_head=3, n_embd=576, block_size=2048,
                    tokenizer="bpe", vocab_size=49152, batch_size=8, micro_batch_size=1,
@@ -419,14 +418,12 @@ def run_explain(args: argparse.Namespace) -> None:
 
 def run_generate(args: argparse.Namespace) -> None:
     """Continue a prompt with a saved model, and show each token as it is drawn."""
-    sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
-    model, tokenizer = load(args.dir)
-    writer = Writer(model, tokenizer, sampling, args.max_new_tokens, args.num_samples,
-                    [unescaped(text) for text in args.stop], args.seed)  # fmt: skip
-    if args.prompt is None and sys.stdin.isatty():
-        writer.ask()
-    else:
-        writer.write(args.prompt)  # None: begin with a random token
+    write(*load(args.dir), args)
+
+
+def run_chat(args: argparse.Namespace) -> None:
+    """Talk with a model that was made for it."""
+    chat(*load(args.dir), args)
 
 
 def main(arguments: list[str] | None = None) -> None:

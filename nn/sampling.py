@@ -157,6 +157,7 @@ def stream(
     stop: int | Sequence[int] | None = None,
     rng: np.random.Generator | None = None,
     allowed: np.ndarray | None = None,
+    next_logits: Callable[..., np.ndarray] | None = None,
     **options: Any,
 ) -> Iterator[Any]:
     """Yields each new token as it is drawn: an int for ids (T,), an array (B,) for B prompts.
@@ -164,7 +165,8 @@ def stream(
     `sampling`, or its fields as `options`, says how to draw. `allowed` (V,), if given, is True for
     the tokens that may be drawn: a model can have rows that stand for none. A token depends on the
     block_size tokens before it. If the model has a `decoder()`, the function that this returns
-    gives the logits: it may keep what it has computed, which saves time and changes no token.
+    gives the logits: it may keep what it has computed, which saves time and changes no token. For
+    texts that begin alike, get that function once and give it to each call, as `next_logits`.
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
@@ -176,7 +178,8 @@ def stream(
     rows, padding, single = _of_one_length(ids)
     done = np.zeros(len(rows), dtype=bool)
     decoder = getattr(model, "decoder", None)
-    next_logits = decoder() if decoder else _plain_decoder(model)
+    if next_logits is None:
+        next_logits = decoder() if decoder else _plain_decoder(model)
     if decoder and sampling.speculate and len(rows) == 1:
         next_logits = _looking_ahead(next_logits, sampling.speculate, model.config.block_size)
     for _ in range(max_new_tokens):

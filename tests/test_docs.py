@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 TEXTS = {name: (ROOT / name).read_text("utf-8") for name in DOCUMENTS}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-COMMANDS = "train evaluate plot explain generate".split()
+COMMANDS = "train evaluate plot explain generate chat".split()
 each_document = pytest.mark.parametrize("name", DOCUMENTS)
 
 

@@ -416,7 +416,7 @@ def test_every_flag_says_what_it_is_for():
         )
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "plot", "explain", "generate"])
+@pytest.mark.parametrize("command", ["", *"train evaluate plot explain generate chat".split()])
 def test_help_fits_a_terminal(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):

@@ -124,6 +124,7 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
         "attention.png)")  # fmt: skip
 
     _add_generate(commands.add_parser("generate", help="continue a prompt"))
+    _add_chat(commands.add_parser("chat", help="talk with a model that was made for it"))
     return main
 
 
@@ -132,15 +133,28 @@ def _add_generate(generating):
     add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
     add("--prompt", metavar="TEXT", help="the text to continue (default: asks in a terminal, "
         "elsewhere begins with a random token)")  # fmt: skip
-    add("--max-new-tokens", type=int, default=300, metavar="N", help="draw at most N tokens "
-        "(default 300)")  # fmt: skip
-    add_options(generating, Sampling, temperature=0.8)
+    _add_drawing(generating, 300, 0.8)
     add("--stop", action="append", default=[], metavar="TEXT", help="end before this text "
         "(\\n in it is a line break); may be given several times")  # fmt: skip
     add("--num-samples", type=int, default=1, metavar="N", help="texts for the prompt "
         "(default 1)")  # fmt: skip
-    add("--seed", type=int, default=argparse.SUPPRESS, metavar="N", help="the same seed gives "
-        "the same text")  # fmt: skip
+
+
+def _add_chat(chatting):
+    add = chatting.add_argument
+    add("dir", metavar="PATH", help="a folder or file of a model that has a chat template")
+    add("--system", metavar="TEXT", help="what the model is told before all messages")
+    add("--prompt", metavar="TEXT", help="one message, to answer and end (default: asks in a "
+        "terminal, elsewhere each line of standard input is a message)")  # fmt: skip
+    _add_drawing(chatting, 512, 0.6)
+
+
+def _add_drawing(parser, max_new_tokens, temperature):
+    parser.add_argument("--max-new-tokens", type=int, default=max_new_tokens, metavar="N",
+                        help=f"draw at most N tokens (default {max_new_tokens})")  # fmt: skip
+    add_options(parser, Sampling, temperature=temperature)
+    parser.add_argument("--seed", type=int, default=argparse.SUPPRESS, metavar="N",
+                        help="the same seed gives the same text")  # fmt: skip
 
 
 def _add_train(train, config, presets):

@@ -76,6 +76,10 @@ class Tokenizer(abc.ABC):
         """The ids that stand for a token. A model may have rows for more."""
         return range(self.vocab_size)
 
+    def controls(self) -> dict[str, int]:
+        """{token: id} of the tokens that steer, such as <|im_end|>, and stand for no text."""
+        return {}
+
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[list[int]]:
         """The ids of a text that comes in pieces, cut as read_pieces does it: those of the whole.
 
@@ -279,6 +283,10 @@ class BPETokenizer(Tokenizer):
     def starts(self) -> Sequence[int]:
         """The tokens that a text may begin with: those that have a row in the model."""
         return [i for i in self.known() if self.rows is None or i < self.rows]
+
+    def controls(self) -> dict[str, int]:
+        added = self._model.get_added_tokens_decoder()
+        return {token.content: i for i, token in added.items() if token.special}
 
     @property
     def stop(self) -> Any:

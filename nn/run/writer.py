@@ -6,17 +6,18 @@ import contextlib
 import itertools
 import re
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..sampling import Sampling, stream
-from .command import one_line_errors
+from .command import given, one_line_errors, select
 from .tokenizers import Tokenizer, readable, stream_text
 
-__all__ = ["Writer", "unescaped"]
+__all__ = ["Writer", "ask", "unescaped", "write"]
 
 
 @dataclass
@@ -72,20 +73,33 @@ class Writer:
                 print(piece, end="", flush=True)
             print()
 
-    def ask(self) -> None:
-        """Read prompts from the terminal until an empty line; goes on after an error or Ctrl-C."""
-        with contextlib.suppress(ImportError):  # there is none on Windows
-            import readline  # noqa: F401  # with it input() edits lines, and remembers them
-        print("Type a prompt; \\n in it is a line break. Ctrl-C ends an answer. An empty line, or "
-              "Ctrl-C at the prompt, ends the program.", file=sys.stderr)  # fmt: skip
-        if hasattr(sys.stdin, "reconfigure"):  # bytes that are not UTF-8 end one prompt only
-            sys.stdin.reconfigure(errors="surrogateescape")
-        while prompt := _read_line():
-            with one_line_errors():
-                try:
-                    self.write(unescaped(prompt))
-                except KeyboardInterrupt:
-                    print()
+
+def write(model: Any, tokenizer: Tokenizer, args: Namespace) -> None:
+    """The command `generate`: continue a prompt, or those typed in a terminal."""
+    sampling = Sampling(**{"temperature": 0.8, **select(given(args), Sampling)})
+    stop = [unescaped(text) for text in args.stop]
+    writer = Writer(model, tokenizer, sampling, args.max_new_tokens, args.num_samples, stop,
+                    args.seed)  # fmt: skip
+    if args.prompt is None and sys.stdin.isatty():
+        ask(writer.write)
+    else:
+        writer.write(args.prompt)  # None: begin with a random token
+
+
+def ask(answer: Callable[[str], None]) -> None:
+    """Answer each line typed in a terminal, until an empty one; goes on after errors and Ctrl-C."""
+    with contextlib.suppress(ImportError):  # there is none on Windows
+        import readline  # noqa: F401  # with it input() edits lines, and remembers them
+    print("Type a text; \\n in it is a line break. Ctrl-C ends an answer. An empty line, or Ctrl-C "
+          "at the prompt, ends the program.", file=sys.stderr)  # fmt: skip
+    if hasattr(sys.stdin, "reconfigure"):  # bytes that are not UTF-8 end one prompt only
+        sys.stdin.reconfigure(errors="surrogateescape")
+    while prompt := _read_line():
+        with one_line_errors():
+            try:
+                answer(unescaped(prompt))
+            except KeyboardInterrupt:
+                print()
 
 
 def _read_line():
