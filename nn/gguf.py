@@ -45,6 +45,10 @@ _IN_A_BLOCK = {
     **{f"feed_forward.{x}": f"ffn_{x}" for x in ("gate", "up", "down")},
 }  # fmt: skip
 _FACTORS = "rope_freqs.weight"  # by what the turn of each pair of channels is divided
+_LLAMA3 = {  # the scaling of Llama 3.1, 3.2 and 3.3, beside its factor: a file has only its effect
+    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}  # fmt: skip
 # {key of token_ids: names of the values that hold such a token}
 _TOKENS = {
     "bos_token_id": ["bos_token_id"],
@@ -124,6 +128,9 @@ def _config(values, stored, config):
         raise ValueError(f"it has no {', '.join(f'{arch}.{key}' for key in missing)}")
     if "token_embd.weight" not in stored:
         raise ValueError("it has no token_embd.weight: no model, or only a part of one, is in it")
+    tokens, rows = len(values["tokenizer.ggml.tokens"]), stored["token_embd.weight"].shape[0]
+    if tokens > rows:
+        raise ValueError(f"it has {tokens} tokens, and token_embd.weight only {rows} rows")
     most = max(math.prod(array.shape) for array in stored.values())
     for key, value in own.items():
         if value and key not in (*_KEYS, *_KNOWN):
@@ -131,7 +138,7 @@ def _config(values, stored, config):
         if key in _KEYS and key != "context_length" and type(value) is int and value > most:
             raise ValueError(f"{arch}.{key} is {value}, and no array has more than {most} numbers")
     fields = {ours: own[key] for key, ours in _KEYS.items() if key in own} | {
-        "vocab_size": stored["token_embd.weight"].shape[0],
+        "vocab_size": rows,
         "tie_weights": "output.weight" not in stored,
         "qkv_bias": "blk.0.attn_q.bias" in stored,
         "output_bias": "blk.0.attn_output.bias" in stored,
@@ -172,35 +179,15 @@ def _checked(config, arch, own, stored):
     if scaling or arch != "llama":
         raise ValueError(f"it has {_FACTORS} beside rope.scaling, or is no llama: not built")
     factors = stored[_FACTORS].numbers()
-    plain = config.frequencies()
-    if factors.shape == plain.shape:
-        found = replace(config, rope_scaling=_llama3(factors, plain))
-        if np.allclose(found.frequencies() * factors, plain, rtol=1e-4, atol=0):
-            return found
-    raise ValueError(f"{_FACTORS} is not of the kind llama3, which is the one that is built")
+    found = replace(config, rope_scaling=_LLAMA3 | {"factor": float(factors.max())})
+    if factors.shape != (expected := _factors(found)).shape or abs(factors - expected).max() > 1e-3:
+        raise ValueError(f"{_FACTORS} is not that of Llama 3.1, 3.2 or 3.3, which is built")
+    return found
 
 
-def _llama3(factors, frequencies):
-    """The scaling that divides the frequencies (D/2,) by these factors, or None.
-
-    As LlamaConfig.frequencies has it, 1 / factors = kept + (1 - kept) / factor, in which kept is
-    between 0 and 1 and grows in a straight line: (turns - low) / (high - low), where turns =
-    context * frequencies / 2 pi. Only their ratios count, so that low can be 1, as it always is.
-    """
-    factor = float(factors.max())
-    kept = (1 / factors.astype(float) - 1 / factor) / max(1 - 1 / factor, 1e-9)
-    line = (kept > 1e-3) & (kept < 1 - 1e-3)
-    if line.sum() < 2:
-        return None
-    slope, start = map(float, np.polyfit(frequencies[line] / (2 * math.pi), kept[line], 1))
-    if slope <= 0 or start >= 0:
-        return None
-    high = 1 - 1 / start
-    return {
-        "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0,
-        "high_freq_factor": round(high, 3),
-        "original_max_position_embeddings": round(slope * (high - 1)),
-    }  # fmt: skip
+def _factors(config):
+    """By what the scaling of a config divides its frequencies."""
+    return replace(config, rope_scaling=None).frequencies() / config.frequencies()
 
 
 def _token_ids(values):
@@ -222,7 +209,7 @@ def _check(model, names, stored):
     shapes = {names[ours]: a.shape[:: -1 if _transposed(ours) else 1]
               for ours, a in model.state_dict().items()}  # fmt: skip
     problems = [f"it has no {name} {shape}" for name, shape in shapes.items() if name not in stored]
-    problems += [f"{name} is not known" for name in stored if name not in {*shapes, _FACTORS}]
+    problems += [f"{name!r:.60} is not known" for name in stored if name not in {*shapes, _FACTORS}]
     problems += [
         f"{name} has shape {stored[name].shape}, its values say {shape}"
         for name, shape in shapes.items()
@@ -260,8 +247,7 @@ def save_gguf(path: Path | str, model: Any, tokenizer: Any, kind: str = "q8_0") 
         array = array.T if _transposed(ours) else array
         arrays[names[ours]] = array, _order(ours, arch, config)
     if (config.rope_scaling or {}).get("rope_type") == "llama3":
-        factors = replace(config, rope_scaling=None).frequencies() / config.frequencies()
-        arrays[_FACTORS] = factors, None
+        arrays[_FACTORS] = _factors(config), None
     write_gguf(path, arch, values, arrays, kind)
 
 
@@ -272,7 +258,10 @@ def _arch(config):
     if any(window is not None and window < config.block_size for window in config.windows or ()):
         raise ValueError("windows: llama.cpp reads them for no model that is built here")
     biases = config.output_bias or config.mlp_bias
-    slowed = (config.rope_scaling or {}).get("rope_type") == "llama3"
+    scaling = config.rope_scaling or {}
+    slowed = scaling.get("rope_type") == "llama3"
+    if slowed and scaling != {**scaling, **_LLAMA3}:
+        raise ValueError(f"rope_scaling of rope_type llama3 must have {_LLAMA3}, got {scaling}")
     if config.qk_norm:
         if biases or config.qkv_bias or slowed:
             raise ValueError("qk_norm beside biases or a rope_type llama3: llama.cpp has no such")

@@ -1,6 +1,7 @@
 """GGUF files in and out, beside the reader, the writer and the numbers of the library `gguf`."""
 
 import itertools
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -253,16 +254,18 @@ BAD = {
     "it has no token_embd.weight": dict(without=["token_embd.weight"]),
     "it has no blk.1.attn_k.weight (16, 32)": dict(without=["blk.1.attn_k.weight"]),
     "it has no blk.2.attn_norm.weight": dict(llama__block_count=3),
-    "blk.0.odd.weight is not known": dict(tensors={"blk.0.odd.weight": np.zeros(1, "f4")}),
+    "'blk.0.odd.weight' is not known": dict(tensors={"blk.0.odd.weight": np.zeros(1, "f4")}),
     "llama.block_count is 4000000000": dict(llama__block_count=4_000_000_000),
     "llama.attention.head_count must be a": dict(llama__attention__head_count=[4, 4]),
     "llama.attention.head_count_kv 3 does not divide": dict(llama__attention__head_count_kv=3),
     "blk.0.attn_q.weight has shape (32, 32), its values say (64, 32)":
         dict(llama__attention__head_count=8, llama__attention__key_length=8),
-    "rope_freqs.weight is not of the kind llama3":
+    "rope_freqs.weight is not that of Llama 3.1":
         dict(tensors={"rope_freqs.weight": np.array([1, 2, 3, 4], "f4")}),
-    "rope_freqs.weight is not of the kind":
+    "rope_freqs.weight is not that of":
         dict(tensors={"rope_freqs.weight": np.ones(3, "f4")}),
+    "it has 320 tokens, and token_embd.weight only 319 rows": dict(
+        tensors={"token_embd.weight": np.zeros((319, 32), "f4")}, without=["token_embd.weight"]),
     "one of 3 parts": dict(split__count=3),
     "tokenizer.ggml.model is 't5'; gpt2 and llama": dict(tokenizer__ggml__model="t5"),
     "tokenizer.ggml.model is None": dict(tokenizer=None),
@@ -271,6 +274,7 @@ BAD = {
     "stands before a prompt, and bos_token_id is None": dict(tokenizer__ggml__add_bos_token=True),
     "two lists of one length": dict(tokenizer__ggml__token_type=[1]),
     "the tokenizer is damaged": dict(tokenizer__ggml__merges=["no such", "x y"]),
+    "merges has ('ab',), and not two tokens": dict(tokenizer__ggml__merges=["a b", "ab"]),
     "scores must be a list": dict(tokenizer__ggml__model="llama"),
 }  # fmt: skip
 
@@ -305,7 +309,7 @@ def test_files_that_are_damaged(tmp_path):
             opened(bad)
     for end in range(8, 9000, 97):
         bad.write_bytes(whole[:end])
-        with pytest.raises(ValueError, match="is damaged|is not all there"):
+        with pytest.raises(ValueError, match=r"is damaged|is not all there"):
             opened(bad)
     rng = RNG(0)
     for _ in range(150):  # it opens, or says in one line why not
@@ -318,6 +322,15 @@ def test_files_that_are_damaged(tmp_path):
             assert str(bad) in str(error) and "\n" not in str(error)
 
 
+@pytest.mark.parametrize("library", ["gguf", "tokenizers"])
+def test_the_libraries_are_named(tmp_path, monkeypatch, library):
+    save_gguf(tmp_path / "model.gguf", small(), TOKENIZER)
+    monkeypatch.setitem(sys.modules, library, None)
+    for use in (lambda path: save_gguf(path, small(), TOKENIZER), opened):
+        with pytest.raises(ValueError, match=rf"need the library {library}: pip install"):
+            use(tmp_path / "model.gguf")
+
+
 # ---------------------------------------------------------------- what a file cannot say
 
 
@@ -327,6 +340,7 @@ def test_files_that_are_damaged(tmp_path):
         (dict(windows=[None, 8]), "windows: llama.cpp reads them for no model"),
         (dict(qk_norm=True, qkv_bias=True, output_bias=True), "qk_norm beside biases"),
         (dict(qk_norm=True, rope_scaling=LLAMA3), "qk_norm beside biases or a rope_type llama3"),
+        (dict(rope_scaling={**LLAMA3, "low_freq_factor": 2.0}), "rope_type llama3 must have"),
         (dict(vocab_size=299), "has an id 299, and the model only 299 rows"),
         (dict(token_ids={"eos_token_id": [1, 2, 3, 4]}), "a file can say 3 at most"),
     ],
