@@ -35,6 +35,7 @@ from autograd import __version__ as __version__
 from nn.config import option, require
 from nn.files import save_model
 from nn.functional import IGNORE_INDEX, linear, linear_cross_entropy
+from nn.gguf import load_gguf
 from nn.gpt2 import gpt2_misfits, load_gpt2, save_gpt2
 from nn.llama import Llama, LlamaConfig
 from nn.llama_config import kept_per_token as kept_by_llama
@@ -246,14 +247,14 @@ def save(directory: Path, model: TinyGPT, tokenizer: Tokenizer, notes: Any = Non
 ARCHITECTURES = {
     "gpt": Architecture(TinyGPT, GPTConfig, save, TinyGPT.from_pretrained, kept_per_token,
                         types=("gpt2",)),
-    "llama": Architecture(Llama, LlamaConfig, save_llama, Llama.from_pretrained,
-                          kept_by_llama, types=FAMILIES),
+    "llama": Architecture(Llama, LlamaConfig, save_llama, Llama.from_pretrained, kept_by_llama,
+                          lambda path: load_gguf(path, Llama, LlamaConfig), FAMILIES),
 }  # fmt: skip
 ARCHITECTURE = several(ARCHITECTURES)
 
 
 def load(path: Path | str) -> tuple[Any, Tokenizer]:
-    """The model and tokenizer of a run, or of a folder of Hugging Face's.
+    """The model and tokenizer of a run, a folder of Hugging Face's, or a .gguf file.
 
     Raises ValueError if there is none, or if it is of a family that is not built here.
     """

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "check_seals", "checksum", "load_arrays", "load_model", "locked", "read_json", "save_arrays",
-    "save_model", "write_atomically", "write_json",
+    "check_seals", "checksum", "load_arrays", "load_model", "locked", "map_file", "read_json",
+    "save_arrays", "save_model", "write_atomically", "write_json",
 ]  # fmt: skip
 
 
@@ -142,6 +142,21 @@ def _check_types(arrays, metadata):
             raise TypeError(f"cannot save {name} in the header: expected a string, got {value!r}")
 
 
+def map_file(path: Path | str, kind: str) -> np.ndarray:
+    """The bytes of a file, mapped into memory; writing to them does not change the file.
+
+    `kind` is what it should be, for a message. Raises ValueError if it cannot be read.
+    """
+    try:
+        return np.memmap(path, np.uint8, "c").view(np.ndarray)
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError:  # nothing can be mapped
+        raise ValueError(f"{path} is damaged, or not {kind}: it is empty") from None
+
+
 def load_arrays(
     path: Path | str, sealed: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -153,14 +168,7 @@ def load_arrays(
     is not a safetensors file, if its checksum does not fit, or if it has no checksum but must be
     `sealed`.
     """
-    try:
-        raw = np.memmap(path, np.uint8, "c").view(np.ndarray)
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError:  # nothing can be mapped
-        raise ValueError(f"{path} is damaged, or not a safetensors file: it is empty") from None
+    raw = map_file(path, "a safetensors file")
     try:
         arrays, metadata = _parsed(raw)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -39,6 +39,7 @@ def several(architectures: Mapping[str, Architecture]) -> Architecture:
         lambda folder, model, *more: architectures[model.config.arch].save(folder, model, *more),
         load,
         lambda config, checkpointing: architectures[config.arch].kept(config, checkpointing),
+        next((a.load_file for a in architectures.values() if a.load_file), None),
     )
 
 

@@ -69,6 +69,8 @@ class Architecture:
     load: Callable[[Path], Any] | None = None  # (directory); None: nn.files.load_model
     # (config, activation_checkpointing) to the count of numbers kept for backward per token.
     kept: Callable[[Any, bool], float] = lambda config, checkpointing: 0.0
+    # (path) to the model, tokenizer and beginning of prompts in one .gguf file; None: none can be.
+    load_file: Callable[[Path], tuple[Any, Any, Any]] | None = None
     types: Iterable[str] = ()  # model_type in the folders of other programs that `load` opens
 
     def open(self, directory: Path) -> Any:

@@ -29,7 +29,7 @@ from .evaluation import describe_loss, guessing, mean_loss
 from .monitor import Metrics, Progress, byte_progress, plain, plot_losses, read_metrics
 from .plan import check_memory, check_procs, memory_needed
 from .team import Team
-from .tokenizers import Tokenizer, load_tokenizer
+from .tokenizers import BPETokenizer, Tokenizer, load_tokenizer
 from .tokens import (
     TokenFile,
     open_tokens,
@@ -222,8 +222,11 @@ class Run:
 
 
 def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any, Tokenizer]:
-    """The model and tokenizer of a run or another folder; ValueError if there is none."""
+    """The model and tokenizer of a run, a folder, or a .gguf file; ValueError if there is none."""
     directory = Path(directory)
+    if architecture.load_file and directory.suffix == ".gguf" and directory.is_file():
+        model, library, _ = architecture.load_file(directory)
+        return model, _bpe_of(BPETokenizer(library, None), asdict(model.config))
     stopped = _has(directory, _STATE) and not _has(directory, "model.safetensors")
     if stopped or not _has(directory, "config.json"):
         raise ValueError(f"no model in {directory}: {_what_is_there(directory, 'config.json')}")
@@ -242,10 +245,13 @@ def _tokenizer_of(directory, config):
 
     A model may have more rows than a bpe tokenizer has tokens, or fewer: transformers opens both.
     """
-    tokenizer: Any = load_tokenizer(directory)
-    if tokenizer.kind == "bpe":
-        tokenizer.rows = config["vocab_size"]
-        tokenizer.end = (config.get("token_ids") or {}).get("eos_token_id", tokenizer.end)
+    tokenizer = load_tokenizer(directory)
+    return _bpe_of(tokenizer, config) if isinstance(tokenizer, BPETokenizer) else tokenizer
+
+
+def _bpe_of(tokenizer, config):
+    tokenizer.rows = config["vocab_size"]
+    tokenizer.end = (config.get("token_ids") or {}).get("eos_token_id", tokenizer.end)
     return tokenizer
 
 
