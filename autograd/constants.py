@@ -23,7 +23,7 @@ def constant(x):
     elif type(x) is list:
         _refuse_foreign(x)
         return np.asarray(x) if x else x
-    elif isinstance(x, np.ndarray) or hasattr(type(x), "__array__") or _foreign(x):
+    elif hasattr(type(x), "__array__") or _foreign(x):
         x = as_array(x)
         return x if x.ndim else x.item()
     return x

@@ -199,7 +199,7 @@ def piecewise(x, condlist, funclist, *args, **kw):
     which = np.piecewise(np.zeros(x.shape), map_nested(array_of, condlist), range(1, n + 1))
     y = Tensor(np.zeros_like(x))
     for i, function in enumerate(funclist, 1):
-        mask = np.asarray(which == i)
+        mask = which == i
         if mask.any():
             value = function(x[mask], *args, **kw) if callable(function) else function
             value = broadcast_to(as_tensor(value).astype(x.dtype), (mask.sum(),))
@@ -246,8 +246,9 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
     """`num` numbers from start to stop, each a factor times the one before."""
     like = np.geomspace(array_of(start), array_of(stop), num, endpoint)
     first, last = (as_tensor(x).astype(like.dtype) for x in (start, stop))
-    sign, i = np.sign(first), _places(num, like.ndim)
+    i, end = _places(num, like.ndim), num - 1 if endpoint else num
+    sign = np.sign(first)
     y = sign * logspace(np.log10(first * sign), np.log10(last * sign), num, endpoint)
-    y = np.where(i == 0, first, np.where((i == max(num, 2) - 1) & bool(endpoint), last, y))
+    y = np.where(i == 0, first, np.where(i == end, last, y))
     y = np.moveaxis(y, 0, axis)
     return y if dtype is None else y.astype(dtype)

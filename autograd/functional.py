@@ -213,9 +213,7 @@ def jacobian(fun: Callable[..., Any], argnum: Any = 0) -> Callable[..., Any]:
         at = _Evaluated(fun, argnum, args, kwargs)
         output = at.output("jacobian")
         rows = [_leaves(at.pulled(output, g, again=True)) for g in _basis(output)]
-        columns = [list(column) for column in zip(*rows, strict=True)] or [
-            [] for _ in _leaves(at.point)
-        ]
+        columns = list(zip(*rows, strict=True)) or [()] * len(_leaves(at.point))
 
         def joined(x):
             column = columns.pop(0)

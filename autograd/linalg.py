@@ -88,7 +88,7 @@ def _cofactors(a):
     if isinstance(a, np.ndarray):
         known = np.isfinite(a).all(axis=(-1, -2), keepdims=True)
         u, s, vt = np.linalg.svd(np.where(known, a, 0))
-        of_others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(axis=-1)
+        of_others = np.where(np.eye(n), 1, s[..., None, :]).prod(axis=-1)
         sign = np.sign(np.linalg.det(u @ vt))[..., None]
         return np.where(known, (u * (sign * of_others)[..., None, :]) @ vt, np.nan)
     others = np.nonzero(~np.eye(n, dtype=bool))[1].reshape(n, n - 1)

@@ -37,7 +37,7 @@ def mover(function):
         def vjp(g):
             marks, end = [], 1
             for x in arrays:  # with the same order of axes in memory, for order="K" or "A"
-                mark = np.zeros_like(array_of(x), dtype=complex)
+                mark = np.zeros_like(x, dtype=complex)
                 mark.imag = np.arange(end, end + x.size).reshape(x.shape)
                 marks.append(mark)
                 end += x.size

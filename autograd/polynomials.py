@@ -21,7 +21,6 @@ def polyval(p, x):
     if isinstance(x, np.poly1d):
         raise TypeError("polyval at a poly1d: Tensors are no coefficients of one; give numbers")
     p, x = as_tensor(p), as_tensor(x)
-    x = x.astype(np.result_type(p.dtype, x.dtype))
     y = x * 0
     for coefficient in p:
         y = y * x + coefficient
@@ -64,7 +63,7 @@ def polyder(p, m=1):
 def polyint(p, m=1, k=None):
     """The integral of order m; `k` are the constants of integration, or the one for all."""
     np.polyint(p.data, m, array_of(k))  # refuses what cannot be
-    k = np.atleast_1d(as_tensor(np.zeros(1) if k is None else k))
+    k = np.atleast_1d(0.0 if k is None else k)
     for i in range(int(m)):
         p = np.append(p / np.arange(len(p), 0, -1), k[i % len(k)])
     return p

@@ -100,9 +100,9 @@ def _axes_in(x, letters, order):
 
 
 def _product(x, a, y, b, kept):
-    """x * y, with letters a and b, summed over those that are not kept; and its letters."""
+    """x * y, with letters a and b, and its letters. Those not kept are in both, and summed over."""
     batch = "".join(c for c in a if c in b and c in kept)
-    summed = "".join(c for c in a if c in b and c not in kept)
+    summed = "".join(c for c in a if c not in kept)
     rows, columns = ("".join(c for c in p if c not in q) for p, q in ((a, b), (b, a)))
     letters = batch + rows + columns
     x, y = _axes_in(x, a, batch + rows + summed), _axes_in(y, b, batch + summed + columns)
@@ -144,7 +144,7 @@ def _vecdot(x, y):
     return np.vecdot(x, y), (lambda g: g[..., None] * y, lambda g: g[..., None] * x)
 
 
-implements(np.vdot)(lambda a, b: np.ravel(as_tensor(a)) @ np.ravel(as_tensor(b)))
+implements(np.vdot)(lambda a, b: np.ravel(a) @ np.ravel(b))
 implements(np.outer)(lambda a, b: reshape(as_tensor(a), (-1, 1)) * reshape(as_tensor(b), -1))
 implements(np.vecdot, np.linalg.vecdot)(
     lambda x1, x2, axis=-1: _vecdot(*(np.moveaxis(as_tensor(x), axis, -1) for x in (x1, x2)))
@@ -156,7 +156,7 @@ def tensordot(a, b, axes=2):
     """The sum of products over `axes`: the last of a and first of b, so many; or lists of both."""
     a, b = as_tensor(a), as_tensor(b)
     if np.iterable(axes):
-        pairs = [[i] if not np.iterable(i) else list(i) for i in axes]
+        pairs = [i if np.iterable(i) else [i] for i in axes]
     else:
         pairs = [list(range(-axes, 0)), list(range(axes))]
     if [a.shape[i] for i in pairs[0]] != [b.shape[i] for i in pairs[1]]:
@@ -209,7 +209,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     """The vector product; of vectors with two entries, both, its third entry."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = np.moveaxis(as_tensor(a), axisa, -1), np.moveaxis(as_tensor(b), axisb, -1)
+    a, b = np.moveaxis(a, axisa, -1), np.moveaxis(b, axisb, -1)
     np.cross(np.zeros(a.shape[-1]), np.zeros(b.shape[-1]))  # refuses what cannot be
     flat = a.shape[-1] == b.shape[-1] == 2
     a, b = (x if x.shape[-1] == 3 else concatenate([x, x[..., :1] * 0], -1) for x in (a, b))

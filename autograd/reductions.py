@@ -201,13 +201,11 @@ for _arguments in [
 
 @_checked(np.sort)
 def _sort(a, axis=-1, kind=None, *, stable=None):
-    a, axis = _along(a, axis)
     return np.take_along_axis(a, np.argsort(a, axis, stable=True), axis)
 
 
 @_checked(np.partition)
 def _partition(a, kth, axis=-1, kind="introselect"):
-    a, axis = _along(a, axis)
     parted = np.partition(array_of(a), kth, axis, kind)
     ranks = np.argsort(np.argsort(parted, axis, stable=True), axis)
     picks = np.take_along_axis(np.argsort(a, axis, stable=True), ranks, axis)
@@ -242,14 +240,14 @@ def _quantile(function, like, a, q, axis, method):
 def _enter_quantile(function):
     @implements(function)
     def quantile(a, q, axis=None, *, method="linear", keepdims=False):
-        like = np.asarray(function(array_of(a), q, axis, method=method, keepdims=keepdims))
+        like = function(array_of(a), q, axis, method=method, keepdims=keepdims)
         return _quantile(function, like, a, q, axis, method)
 
 
 def _enter_median(function, quantile):
     @implements(function)
     def median(a, axis=None, *, keepdims=False):
-        like = np.asarray(function(array_of(a), axis, keepdims=keepdims))
+        like = function(array_of(a), axis, keepdims=keepdims)
         return _quantile(quantile, like, a, 0.5, axis, "linear")
 
 
@@ -262,10 +260,9 @@ _enter_median(np.nanmedian, np.nanquantile)
 @implements(np.unique)
 def _unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *,
             equal_nan=True):  # fmt: skip
-    ar = _array(ar)
     options = return_inverse, return_counts, axis
     _, index, *others = np.unique(array_of(ar), True, *options, equal_nan=equal_nan)
-    values = ar.reshape(-1)[index] if axis is None else np.take(ar, index, axis)
+    values = np.take(ar, index, axis)
     results = [values, *([index] if return_index else []), *others]
     return tuple(results) if len(results) > 1 else values
 
@@ -320,7 +317,7 @@ def _gradient(f, *varargs, axis=None, edge_order=1):
     f = _array(f)
     f = f if f.dtype.kind == "f" else _array(f, float)
     axes = normalize_axis_tuple(range(f.ndim) if axis is None else axis, f.ndim)
-    if not varargs or (len(varargs) == 1 and not np.ndim(varargs[0])):
+    if len(varargs) < 2:
         varargs = (varargs or (1.0,)) * len(axes)
     results = [_along_one(f, i, h, edge_order) for i, h in zip(axes, varargs, strict=True)]
     return results[0] if len(axes) == 1 else tuple(results)

@@ -20,6 +20,7 @@ class Labelled:
     """Converts to an array, as the objects of pandas and xarray do."""
 
     __array_priority__ = 1000
+    filled = False  # only NumPy's own arrays with such a name have masks
 
     def __init__(self, data):
         self.values = np.asarray(data)
@@ -168,7 +169,10 @@ def test_options_that_are_no_arrays_come_as_they_are():
         shape = dtype = property(lambda self: None)
 
     options = [np.float32, np.dtype(float), Thing(), Thing, len, "text", (1, None), (), [], ...,
-               (Tensor(1.0, requires_grad=True),), {"a": 1}]  # fmt: skip
+               (Tensor(1.0, requires_grad=True),), {"a": 1}, Foreign, Sparse]  # fmt: skip
     for option in options:
         sawtooth(Tensor(ROWS, requires_grad=True), option=option)
     assert all(a is b for a, b in zip(seen, options, strict=True))
+    sawtooth(Tensor(ROWS), option=np.str_("text"))  # NumPy's texts and numbers are Python's
+    sawtooth(Tensor(ROWS), option=np.int8(2))
+    assert seen[len(options) :] == ["text", 2] and list(map(type, seen[-2:])) == [str, int]

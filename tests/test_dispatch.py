@@ -57,12 +57,23 @@ def test_a_name_that_both_have_is_preferred_to_the_position():
         np.roll(leaf(X), 1)  # the op's second parameter is NumPy's third
 
 
+def test_an_option_of_numpy_that_has_no_position_is_never_another_of_the_op():
+    @op
+    def vector_norm(x, p=2):
+        return np.linalg.vector_norm(x, ord=p), (None,)
+
+    with pytest.raises(TypeError, match=r"^np\.linalg\.vector_norm\(axis=\) is not defined"):
+        np.linalg.vector_norm(leaf(X), axis=0)
+
+
 def test_every_position_of_numpy_counts():
     np.testing.assert_array_equal(np.var(leaf(X), 0, None, None, 1).data, X.var(0, ddof=1))
     total = np.sum(leaf(X), 1, None, None, True)
     np.testing.assert_array_equal(total.data, X.sum(1, keepdims=True))
     np.testing.assert_array_equal(np.clip(leaf(X), None, 2.0).data, X.clip(None, 2))
     np.testing.assert_array_equal(np.reshape(leaf(X), (4,), "C").data, X.ravel())
+    default = "_".join(["same", "kind"])  # equal to NumPy's, and another object
+    assert np.stack([leaf(X), X], casting=default).shape == (2, 2, 2)
     np.testing.assert_array_equal(np.linalg.matmul(leaf(X), leaf(Y)).data, X @ Y)
     check_gradients(np.linalg.matmul, X, Y)
     np.testing.assert_array_equal(np.amax(leaf(X), axis=0).data, X.max(0))
@@ -143,6 +154,7 @@ def test_what_has_no_derivative_runs_on_the_data():
 def test_nothing_is_refused_where_there_is_no_graph_to_lose():
     constant = Tensor(X)
     assert np.fft.fft(constant).shape == (2, 2) and np.add.reduce(constant).shape == (2,)
+    assert np.add.reduce(constant, axis=1, keepdims=True, out=None).tolist() == [[3], [8]]
     np.testing.assert_array_equal(np.union1d([constant[0]], constant), np.union1d(X, X))
     out = np.zeros((2, 2))
     out += constant

@@ -1,5 +1,7 @@
 """autograd/elementwise.py: values and derivatives of every function, and its conventions."""
 
+import itertools
+
 import numpy as np
 import pytest
 from calculus import check, entered, row
@@ -54,8 +56,7 @@ OTHERS = {
     ],
     "nan_to_num": [
         row("nan_to_num", lambda x: np.nan_to_num(x), S),
-        row("nan_to_num", lambda x: np.nan_to_num(x / np.where(x > 0, 1, 0 * x), posinf=3.0,
-                                                  neginf=4.0, nan=2.0), S, low=0.1),
+        row("nan_to_num", lambda x: np.nan_to_num(np.where([True, False, True], x, np.nan)), S),
     ],
     "ldexp": [row("ldexp", lambda x: np.ldexp(x, [1, -2, 3]), S)],
     "float_power": [
@@ -88,6 +89,7 @@ OTHERS = {
     ],
     "linspace": [
         row("linspace", lambda x, y: np.linspace(x, y, 4), (), ()),
+        row("linspace", lambda x, y: np.linspace(x, y), (), ()),
         row("linspace", lambda x, y: np.linspace(x, y, num=3, axis=-1, retstep=True), S, B),
         row("linspace", lambda x: np.linspace(x, 2, 3, endpoint=False), B),
         row("linspace", lambda y: np.linspace([1, 2, 3], y, 2, True, dtype=y.dtype), B),
@@ -97,15 +99,21 @@ OTHERS = {
     ],
     "logspace": [
         row("logspace", lambda x, y: np.logspace(x, y, 4), (), ()),
+        row("logspace", lambda x, y: np.logspace(x, y), (), ()),
         row("logspace", lambda x, b: np.logspace(x, [1, 2, 0], 3, base=b, axis=1).astype(x.dtype),
             S, (), **POSITIVE),
         row("logspace", lambda x, b: np.logspace(x, 1, 3, False, b).astype(x.dtype), (), B,
+            **POSITIVE),
+        row("logspace", lambda x, b: np.logspace(x, 1, 3, base=b, axis=1).astype(x.dtype), S, B,
+            **POSITIVE),
+        row("logspace", lambda x, b: np.logspace(0, x, 3, base=b, axis=1).astype(x.dtype), B, S,
             **POSITIVE),
         row("logspace", lambda b: np.logspace(0, 2, 3, base=b, dtype=b.dtype), (), **POSITIVE),
     ],
     "geomspace": [
         row("geomspace", lambda x, y: np.geomspace(x, y, 4).astype(x.dtype), (), (), **POSITIVE),
-        row("geomspace", lambda x, y: np.geomspace(x, y, 3, axis=1, dtype=x.dtype), S, B,
+        row("geomspace", lambda x, y: np.geomspace(x, y).astype(x.dtype), (), (), **POSITIVE),
+        row("geomspace", lambda x, y: np.geomspace(x, y, 3, axis=-1, dtype=x.dtype), S, B,
             low=-2, high=-0.1),
         row("geomspace", lambda x: np.geomspace(x, 2, 3, endpoint=False).astype(x.dtype), B,
             **POSITIVE),
@@ -205,6 +213,15 @@ def test_edges_of_domains_warn_as_numpy_does():
             assert grad(function(x := leaf(edge)), x)[0].item() == INF
 
 
+def test_nan_to_num_gives_the_numbers_of_numpy():
+    for dtype, options in itertools.product(["f4", "f8"], [{}, {"nan": 2.0}, {"posinf": 3.0},
+                                                           {"neginf": 4.0}]):  # fmt: skip
+        x = np.array([NAN, INF, -INF, 1.5], dtype)
+        made, expected = np.nan_to_num(Tensor(x), **options), np.nan_to_num(x, **options)
+        assert made.dtype == expected.dtype
+        np.testing.assert_array_equal(made.data, expected)
+
+
 def test_divmod_gives_a_constant_and_the_remainder():
     quotient, remainder = np.divmod(leaf([5.0, -5.0]), 3.0)
     assert type(quotient) is np.ndarray and quotient.tolist() == [1, -2]
@@ -225,6 +242,7 @@ def test_modf_and_frexp_give_constants_beside():
 def test_the_ends_of_linspace_and_geomspace_are_exact():
     start, stop = leaf([0.1, 0.3]), leaf([0.7, 1e-3])
     assert np.linspace(leaf(0.86), leaf(0.03), 2)[-1].item() == 0.03 != 0.86 + (0.03 - 0.86)
+    assert np.geomspace(leaf(0.86), leaf(0.03), 2)[-1].item() == 0.03 != 10 ** np.log10(0.03)
     for function in (np.linspace, np.geomspace):
         y = function(start, stop, 7)
         assert (y[0].data == start.data).all() and (y[-1].data == stop.data).all()
@@ -256,11 +274,25 @@ def test_functions_of_complex_numbers_take_booleans():
         assert made.dtype == function(flags).dtype and made.data.tolist() == [1, 0]
 
 
+def test_piecewise_of_a_list_under_conditions_that_are_tensors():
+    t, flags = leaf(3.0), Tensor([True, False])
+    y = np.piecewise([1.0, 1.0], [flags], [lambda v: v * t, 5])
+    assert y.data.tolist() == [3, 5] and grad(y.sum(), t)[0].item() == 1
+
+
 def test_select_refuses_what_does_not_fit():
     t = leaf([1.0, 2.0])
-    for conditions, choices in [([t > 1], [t, t]), ([[1, 0]], [t])]:
+    for conditions, choices in [([t > 1], [t, t]), ([[1, 0]], [t]), ([t > 1, [1, 0]], [t, t])]:
         with pytest.raises(ValueError, match=f"^select: {len(conditions)} conditions and"):
             np.select(conditions, choices)
+
+
+def test_the_dtype_of_linspace_and_its_like_is_numpys():
+    for dtype in (np.int64, np.float16, np.float32, np.float64, np.longdouble):
+        for function in (np.linspace, np.logspace, np.geomspace):
+            made, expected = (function(x, 4, 3) for x in (Tensor(dtype(2)), dtype(2)))
+            assert made.dtype == expected.dtype
+            np.testing.assert_allclose(made.data, expected, rtol=1e-3)
 
 
 def test_float_power_is_in_float64():

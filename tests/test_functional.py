@@ -85,6 +85,8 @@ def test_products_are_those_with_the_whole_jacobian():
     product, gradient = make_hvp(scalar)(X)
     close(product(v), np.einsum("ijkl,kl->ij", H, v))
     close(gradient, grad(scalar)(X))
+    both = jvp(lambda x, y: x * y, np.array([2.0, 3.0]), np.array([1.0, 10.0]))
+    assert both == (6, 23)  # arrays of the arguments and of their tangents, too
     assert functional.hvp is hessian_vector_product
     value, pull = vjp(lambda x, y: np.sum(x) * y, X, 3.0)
     assert value == pytest.approx(3 * X.sum())
@@ -147,7 +149,9 @@ def test_tensors_in_give_tensors_with_a_graph():
     assert type(g) is Tensor
     close(engine_grad(g[0, 1], x)[0].data, hessian(scalar)(X)[0, 1])
     check_gradients(grad(scalar), X, order=1)
-    assert type(grad(scalar)(Tensor(X))) is np.ndarray
+    of_constant = grad(scalar)(Tensor(X))
+    assert type(of_constant) is np.ndarray
+    close(of_constant, g.data)
     check_gradients(lambda a: a * grad(lambda b: a * b * b)(3.0), 2.0)
     w = Tensor(A, requires_grad=True)  # which the function uses
     check_gradients(lambda w: grad(lambda x: np.sum(np.tanh(x @ w)))(X), A, order=1)

@@ -139,6 +139,8 @@ ROWS += [
     *(padded((4,), (1, 2), mode, distinct=True, stat_length=length)
       for mode in ("maximum", "minimum", "mean") for length in (2, (1, 9))),
     padded((2, 3), 2, "linear_ramp", end_values=((5, -1), (2, 3))),
+    *(padded(shape, (2, 1), mode, distinct=True) for shape in [(3,), (2, 2, 3)]
+      for mode in ("linear_ramp", "mean", "median", "maximum")),
     padded((2, 3), ((1, 2), (3, 0)), "linear_ramp", end_values=4),
     padded((2, 3), 1, "constant", constant_values=((1, 2), (3, 4))),
     padded((), 1, "constant"), padded((0, 2), ((1, 2), (0, 0)), "constant"),
@@ -181,8 +183,13 @@ def test_tensors_of_integers_are_constants():
     np.testing.assert_array_equal(np.delete(x, index, 1).data, [[2], [5]])
     np.testing.assert_array_equal(np.repeat(x, index, axis=0).data, x.data[[0, 0]])
     np.testing.assert_array_equal(np.choose(Tensor([1, 0]), [x[0, :2], x[1, :2]]).data, [4, 2])
-    made = np.roll(index, 1)
-    assert type(made) is Tensor and made.data.tolist() == [0, 2]
+    for function in (lambda x: np.roll(x, 1), lambda x: np.copy(x)):
+        made, expected = function(index), function(index.data)
+        assert type(made) is Tensor and made.dtype == expected.dtype
+        np.testing.assert_array_equal(made.data, expected)
+    for function in (lambda x: np.delete(x, index, 1), lambda x: np.repeat(x, index, axis=0),
+                     lambda x: np.choose(Tensor([1, 0]), [x[0, :2], x[1, :2]])):  # fmt: skip
+        check_gradients(function, x.data)
 
 
 def test_an_order_in_memory_is_that_of_the_array():
@@ -225,6 +232,10 @@ def test_pad_is_a_method_and_a_name_of_its_own():
     np.testing.assert_array_equal(ag.pad([1.0, 2.0], 1, "reflect").data, [2, 1, 2, 1])
     np.testing.assert_array_equal(np.pad(leaf([[1.0]]), {-1: (1, 2), 0: 1}).data,
                                   [[0] * 4, [0, 1, 0, 0], [0] * 4])  # fmt: skip
+    for mode in ("constant", "edge", "mean", "linear_ramp"):  # a dict leaves axes out
+        made = np.pad(leaf([[1.0, 3.0], [2.0, 5.0]]), {-1: (1, 2)}, mode)
+        expected = np.pad([[1.0, 3.0], [2.0, 5.0]], ((0, 0), (1, 2)), mode)
+        np.testing.assert_array_equal(made.data, expected)
     ties = leaf([1.0, 1.0])
     (g,) = grad(np.pad(ties, (0, 1), "maximum").sum(), ties)
     assert g.data.tolist() == [1.5, 1.5]

@@ -20,6 +20,9 @@ ROWS = [
     row("polymul", lambda p, q: np.polymul(p, q), (3,), (2,)),
     row("polymul", lambda p: np.polymul(np.pad(p, (2, 0)), [0, 3]).astype(p.dtype), (2,)),
     row("polymul", lambda p: np.polymul(2, p * 0).astype(p.dtype), (3,)),
+    row("polymul", lambda p: np.polymul(0, p).astype(p.dtype), (3,)),
+    row("polyval", lambda x: np.polyval([], x), (2,)),
+    row("polyint", lambda p: np.polyint(p, 2, [3, 4]).astype(p.dtype), (2,)),
     row("polyder", lambda p: np.polyder(p).astype(p.dtype), (4,)),
     row("polyder", lambda p: np.polyder(p, 2).astype(p.dtype), (4,)),
     row("polyder", lambda p: np.polyder(p, m=0).astype(p.dtype), (4,)),
@@ -93,6 +96,15 @@ def test_a_fit_of_too_few_points_warns_as_numpy_does():
     assert np.polyval(p, 1.0).item() == pytest.approx(2)
 
 
+def test_how_small_singular_values_of_a_fit_are_cut_off():
+    near = (1 + POINTS / 1e4).astype(np.float32)  # of rank 2 in float32, where the powers are made
+    for x, y, rcond in [(POINTS, POINTS**3, 0.5), (near, POINTS.astype(np.float32), None)]:
+        with pytest.warns(np.exceptions.RankWarning):
+            expected = np.polyfit(x, y, 3, rcond)
+            made = np.polyfit(x, Tensor(y, requires_grad=True), 3, rcond)
+        np.testing.assert_allclose(made.data, expected, rtol=1e-4)
+
+
 def test_a_fit_found_by_a_fit():
     """The slope of a least-squares line through points that a polynomial gave."""
     check_gradients(lambda p: np.polyfit(POINTS, np.polyval(p, POINTS) ** 2, 1)[0], [1.0, -0.5])
@@ -104,6 +116,8 @@ def test_a_fit_found_by_a_fit():
         (lambda t: np.polyfit(POINTS[:3], t, 1, full=True), TypeError, r"^np\.polyfit\(full=\)"),
         (lambda t: np.polyfit(POINTS[:3], t, 1, cov=True), TypeError, r"^np\.polyfit\(cov=\)"),
         (lambda t: np.polyfit(POINTS, t, 1), TypeError, r"^np\.polyfit: .*same length"),
+        (lambda t: np.polyfit(POINTS[:3], t, 1, w=[1, 2]), TypeError,
+         r"^np\.polyfit: .*w and y to have the same length"),
         (lambda t: np.polyfit(POINTS[:3], t, -1), ValueError, r"^np\.polyfit: expected deg >= 0"),
         (lambda t: np.polyval(t, np.poly1d([1, 2])), TypeError, "^polyval at a poly1d"),
         (lambda t: np.poly(np.diag(t)), ValueError, r"^poly of a matrix, of shape \(3, 3\)"),

@@ -73,6 +73,8 @@ ROWS = [
                        ["einsum_path", (0, 1, 2)], ("greedy", 100))),
     row("einsum", lambda x, y: np.einsum(x, [0, 1], y, [1, 2], [2, 0]), (2, 3), (3, 4)),
     row("einsum", lambda x, y: np.einsum(x, [30, 1], y, [1, 2]), (2, 3), (3, 4)),
+    row("einsum", lambda x, y, z: np.einsum(x, [0, 1], y, [1], z, [0], [1]), (2, 3), (3,), (2,)),
+    row("einsum", lambda x: np.einsum(x, [0, 1], [1, 0]), (2, 3)),
     row("einsum", lambda x: np.einsum(x, [..., 0]), (2, 3)),
     row("einsum", lambda x: np.einsum(x, [0, 0]), (2, 2)),
 ]  # fmt: skip
@@ -111,6 +113,28 @@ def test_constants_beside_tensors(dtype):
         check_gradients(call, x)
 
 
+@pytest.mark.parametrize("function", [
+    np.dot, np.inner, np.vdot, np.outer, np.kron, np.vecdot, np.cross, np.convolve, np.correlate,
+    lambda x, y: np.tensordot(x, y, 1), np.linalg.outer, np.linalg.cross, np.linalg.vecdot,
+    lambda x, y: np.linalg.multi_dot([x, y]),
+])  # fmt: skip
+def test_either_may_be_a_list(function):
+    x, y = np.array([0.5, -1.5, 2.0]), [3, 1, -2]
+    for call in (lambda t: function(t, y), lambda t: function(y, t)):
+        np.testing.assert_allclose(call(Tensor(x, requires_grad=True)).data, call(x), rtol=1e-12)
+        check_gradients(call, x)
+
+
+@pytest.mark.parametrize("function", [np.dot, np.inner, np.vdot, np.outer, np.kron, np.convolve])
+def test_either_may_be_a_number(function):
+    x = np.array([-1.5])
+    for call in (lambda t: function(t, 2.0), lambda t: function(2.0, t)):
+        made, expected = call(Tensor(x, requires_grad=True)), call(x)
+        assert made.shape == np.shape(expected)
+        np.testing.assert_array_equal(made.data, expected)
+        check_gradients(call, x)
+
+
 def test_convolutions_of_all_sizes():
     rng = np.random.default_rng(0)
     for n in range(1, 6):
@@ -128,7 +152,8 @@ def test_convolutions_of_all_sizes():
 def test_vectors_of_two_entries():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # as NumPy's own
-        for shapes in (((2, 2), (2,)), ((2, 2), (3,)), ((3,), (2, 2))):
+        for shapes in (((2, 2), (2,)), ((2, 2), (3,)), ((3,), (2, 2)), ((3, 2), (2,)),
+                       ((2, 3), (2,)), ((2,), (3, 2)), ((2,), (2, 3))):  # fmt: skip
             check(row("cross", np.cross, *shapes))
     with pytest.warns(DeprecationWarning, match="2-dimensional vectors"):
         np.cross(leaf(2), leaf(2))
@@ -146,7 +171,7 @@ REFUSED = [
     (lambda: np.linalg.outer(leaf(2), leaf(2, 1)), ValueError, r"^outer needs .*\(2,\), \(2, 1\)"),
     (lambda: np.outer(leaf(2), leaf(2), np.ones((2, 2))), TypeError, r"^np\.outer\(out=\)"),
     (lambda: np.cross(leaf(4), leaf(3)), ValueError, "incompatible dim|3-dimensional"),
-    (lambda: np.linalg.cross(leaf(2), leaf(3)), ValueError, r"^np\.linalg\.cross: .*3-dimensional"),
+    (lambda: np.linalg.cross(leaf(2), leaf(3)), ValueError, r"^np\.linalg\.cross: .*2 and 3 dim"),
     (lambda: np.convolve(leaf(0), leaf(2)), ValueError, "^convolve of shapes .*empty"),
     (lambda: np.convolve(leaf(2, 2), leaf(2)), ValueError, "^convolve of shapes .*too deep"),
     (lambda: np.correlate(leaf(2), leaf()), ValueError, r"^correlate needs .*\(2,\), \(\)"),

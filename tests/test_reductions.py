@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autograd import Tensor, grad
+from autograd.tensor import array_of
 
 MASK = np.array([[True, False, True], [True, True, False]])
 POINTS = np.array([0.0, 1.0, 3.0, 4.5])
@@ -126,13 +127,16 @@ DIFFERENCES = dict([
           (lambda a: np.linalg.trace(a, offset=-1), (2, 3, 3)),
           (lambda a: np.trace(a, 5, dtype=a.dtype), (2, 2))),
     named("diff", (lambda a, b: np.diff(a, 2, 0, prepend=b, append=b), (3, 2), (1, 2)),
-          (lambda a: np.diff(a), (2, 3)), (lambda a: np.diff(a, 0), (3,)),
+          (lambda a: np.diff(a), (2, 3)), (lambda a: np.diff(a, 0, prepend=1.0), (3,)),
+          (lambda b: np.diff([1.0, 3.0], append=b).astype(b.dtype), (2,)),
           (lambda a: np.diff(a, axis=0, append=a[0, 0]), S), (lambda a: np.diff(a, 5), (3,)),
           (lambda b: np.diff(np.ones(3, b.dtype), prepend=b), (2,))),
     named("ediff1d", (lambda a, b: np.ediff1d(a, to_end=b, to_begin=[1]), (3, 2), (2, 1)),
           (lambda a: np.ediff1d(a), (4,))),
     named("gradient", (lambda a: np.gradient(a, POINTS, 2.0, edge_order=2), (4, 3)),
           (lambda a: np.gradient(a, POINTS, axis=0), (4, 3)), (lambda a: np.gradient(a, 2), (4, 3)),
+          (lambda a: np.gradient(a, 2.0, 0.5), (2, 3)),
+          (lambda h: np.gradient([1.0, 3.0, 2.0], h).astype(h.dtype), (), POSITIVE),
           (lambda a: np.gradient(a), (2,)), (lambda a: np.gradient(a, axis=(1, 0)), S),
           (lambda a: np.gradient(a, POINTS, axis=-1, edge_order=2), (2, 4)),
           (lambda h: np.gradient(POINTS.astype(h.dtype), h), (), POSITIVE),
@@ -175,6 +179,7 @@ STATISTICS = dict([
           (lambda a, w: np.cov(a, aweights=np.exp(w), ddof=0).astype(a.dtype), (2, 4), (4,))),
     named("corrcoef", (lambda a: np.corrcoef(a).astype(a.dtype), (3, 5)),
           (lambda a, b: np.corrcoef(a, b, dtype=a.dtype), (5,), (5,)),
+          (lambda a, b: np.corrcoef(a, b, dtype=a.dtype), (2, 5), (5,)),
           (lambda a: np.corrcoef(a, rowvar=False, dtype=a.dtype), (5, 3)),
           (lambda a: np.corrcoef(a).astype(a.dtype), (5,))),
 ])  # fmt: skip
@@ -278,8 +283,21 @@ def test_integers_stay_integers():
         assert_same(function, a, axis=0, where=mask, initial=2)
     for function in (np.sort, np.diff, np.ptp, np.cumsum, np.trace, np.median, np.gradient):
         assert_same(function, a)
+    assert_same(lambda a: np.gradient(a, 0.5, 0.25), a)
+    assert_same(lambda a: np.unwrap(a, period=4), np.array([0, 5, 3]))
     for method in ("lower", "higher", "linear"):
         assert_same(lambda a, **o: np.quantile(a, 0.4, **o), a, method=method)
+
+
+def test_a_dtype_is_that_of_the_result():
+    a = np.linspace(0.1, 1.3, 6, dtype="f4").reshape(3, 2)
+    running = [getattr(np, n) for n in ("cumulative_sum", "cumulative_prod") if hasattr(np, n)]
+    for function in (np.sum, np.prod, np.mean, np.var, np.std, np.nansum, np.nanprod, np.nanmean,
+                     np.nanvar, np.nanstd, np.cumsum, np.cumprod, np.nancumsum, np.nancumprod,
+                     np.trace, np.cov, np.corrcoef,
+                     *[lambda a, f=f, **o: f(a, axis=1, **o) for f in running]):  # fmt: skip
+        for dtype in (np.float64, np.float32):
+            assert_same(function, a, dtype=dtype)
 
 
 def test_what_numpy_refuses():
@@ -352,6 +370,11 @@ def test_the_first_of_many_equal_entries_is_picked():
     for q, pick in [(0, 0), (30 / 199, 60), (1, 199)]:
         (g,) = slope(lambda a, q=q: np.quantile(a, q), a)
         assert np.round(g, 9).nonzero()[0].tolist() == [pick]
+    a = np.random.default_rng(0).integers(0, 10, 200).astype(float)
+    parted = np.partition(a, 100)
+    for value in range(10):
+        expected[a == value] = weights[parted == value]
+    assert slope(lambda a: np.partition(a, 100) * weights, a) == [expected.tolist()]
 
 
 def test_unique_picks_the_first_and_gives_arrays_beside():
@@ -365,9 +388,11 @@ def test_unique_picks_the_first_and_gives_arrays_beside():
         for y, z in zip(made[1:], expected[1:], strict=True):
             assert type(y) is np.ndarray
             np.testing.assert_array_equal(y, z)
-    made, expected = np.unique_all(x), np.unique_all(x.data)
-    assert type(made) is type(expected) and made.values.requires_grad
-    np.testing.assert_array_equal(made.counts, expected.counts)
+    for function in (np.unique_all, np.unique_counts, np.unique_inverse):
+        made, expected = function(x), function(x.data)
+        assert type(made) is type(expected) and made.values.requires_grad
+        for field in made._fields:
+            np.testing.assert_array_equal(array_of(getattr(made, field)), getattr(expected, field))
     if "sorted" in inspect.signature(np.unique).parameters:
         with pytest.raises(TypeError, match=r"^np\.unique\(sorted=\) is not defined"):
             np.unique(x, sorted=False)
@@ -427,6 +452,12 @@ def test_interpolation_at_and_beyond_the_points():
         [0, 0, 1, 2, 0, 0, 0]
     ]
     assert np.isnan(np.interp(leaf([np.nan]), points, values).data).all()
+    of_x, of_points = slope(lambda x, p: np.interp(x, p, [0.1, 0.7]), [0.3], [0.3, 0.9])
+    assert of_x == pytest.approx([1]) and of_points == pytest.approx([-1, 0])  # at the first
+    points, values = np.exp(9 * np.random.default_rng(0).random((2, 99)))
+    points.sort()
+    assert (np.interp(leaf(points), points, values).data == values).all()  # not but for rounding
+    points, values = [0.0, 1.0, 1.0, 2.0], [0.0, 1.0, 5.0, 7.0]
     assert np.interp(x, points, values, left=-1, right=9).data.tolist() == [-1, -1, 0, 5, 7, 9, 9]
 
 
@@ -465,6 +496,8 @@ def test_options_that_have_no_meaning_are_refused_by_name():
             call()
     with pytest.raises(TypeError, match="astype"):
         np.sum(t, dtype=int)
+    with pytest.raises(ValueError, match=r"^apply_along_axis of shape \(0, 2\).* no row along 1$"):
+        np.apply_along_axis(np.sum, 1, t[:0])
 
 
 def test_a_hundred_thousand_entries_need_no_square_of_memory():

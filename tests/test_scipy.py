@@ -92,6 +92,11 @@ def test_weights_of_logsumexp():
         np.testing.assert_allclose(made.data, expected, rtol=1e-12)
         check_op(lambda a, b, o=options: ours.logsumexp(a, b=b, **o), POSITIVE, WEIGHTS)
     check_op(lambda a, b: ours.logsumexp(a, b=b, axis=0), POSITIVE[:, :1], WEIGHTS[0])
+    apart = POSITIVE + [[0.0], [2000.0]]
+    made, expected = (f(x, b=[1, 2, 3], axis=1)
+                      for f, x in ((ours.logsumexp, leaf(apart)), (special.logsumexp, apart)))
+    np.testing.assert_allclose(made.data, expected, rtol=1e-12)  # each row has its own maximum
+    check_gradients(lambda a: ours.logsumexp(a, b=[1, 2, 3], axis=1), apart, order=1)
     check_gradients(lambda b: ours.logsumexp([1.0, 2.0, 3.0], b=b), WEIGHTS[0])
     check_gradients(lambda a: ours.logsumexp(a, b=[1.0, -0.1, 2]), POSITIVE[0])
     check_gradients(lambda b: ours.logsumexp([800.0, 801.0], b=b), [1.0, 0.0])  # within reach
@@ -112,7 +117,7 @@ def test_what_scipy_has_and_we_refuse():
     with pytest.raises(ValueError, match="return_sign=True"):
         ours.logsumexp(leaf([1.0]), return_sign=True)
     with pytest.raises(ValueError, match=r"multigammaln\(a, d=3\).*greater than"):
-        ours.multigammaln(leaf([1.0]), 3)
+        ours.multigammaln(leaf([1.0, 5.0]), 3)
     np.testing.assert_allclose(
         ours.multigammaln(leaf([0.6]), 2).data, special.multigammaln([0.6], 2)
     )

@@ -341,7 +341,7 @@ def walk(n, s):
     if isinstance(n, (ast.FunctionDef, ast.Lambda)):
         inner = s.into(n)
         for default in (*n.args.defaults, *filter(None, n.args.kw_defaults)):
-            header = Scope(inner.function, s.code and inner.code, names=s.names)
+            header = Scope(inner.function, s.code, names=s.names)  # computed where it is defined
             header.parent = n
             yield from walk(default, header)
         if isinstance(n, ast.Lambda):
