@@ -37,12 +37,15 @@ class KVCache:
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add keys and values of T positions, (..., T, D) each; returns all S, (..., S, D)."""
-        if self._arrays is None:
-            shape = (2, *k.shape[:-2], self.capacity, k.shape[-1])
-            self._arrays = np.empty(shape, k.dtype)
         begin, self.length = self.length, self.length + k.shape[-2]
         if self.length > self.capacity:
             raise ValueError(f"KVCache: {self.length} positions, there is room for {self.capacity}")
+        if self._arrays is None or self._arrays.shape[-2] < self.length:
+            size = min(self.capacity, max(64, 2 * self.length))  # grows: most texts are short
+            arrays = np.empty((2, *k.shape[:-2], size, k.shape[-1]), k.dtype)
+            if self._arrays is not None:
+                arrays[..., :begin, :] = self._arrays[..., :begin, :]
+            self._arrays = arrays
         for array, new in zip(self._arrays, (k, v), strict=True):
             array[..., begin : self.length, :] = new.data
         k, v = (Tensor(array[..., : self.length, :]) for array in self._arrays)
