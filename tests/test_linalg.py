@@ -311,8 +311,17 @@ def test_singular_values_of_0_but_for_rounding_are_equal():
         assert L.svd(x).S[1] > 0
         weights = rng.standard_normal(x.shape)
         for field in ("U", "Vh"):
-            g = gradient(lambda t, f=field: (getattr(L.svd(t), f) * weights).sum(), x)
+            g = gradient(lambda t, f=field, w=weights: (getattr(L.svd(t), f) * w).sum(), x)
             assert np.abs(g).max() < 100
+
+
+def test_values_that_are_equal_but_for_many_roundings():
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal((12, 1))
+    turn, mirror = L.qr(rng.standard_normal((12, 12))).Q, np.eye(12) - 2 * v @ v.T / (v.T @ v)
+    for x, vectors in [(turn, lambda t: L.svd(t).U), (mirror, lambda t: L.eigh(t).eigenvectors)]:
+        g = gradient(lambda t, f=vectors: (f(t) * rng.standard_normal((12, 12))).sum(), x)
+        assert np.abs(g).max() < 100
 
 
 def test_a_singular_value_of_0_has_slope_0():

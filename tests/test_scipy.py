@@ -92,7 +92,7 @@ def test_weights_of_logsumexp():
         np.testing.assert_allclose(made.data, expected, rtol=1e-12)
         check_op(lambda a, b, o=options: ours.logsumexp(a, b=b, **o), POSITIVE, WEIGHTS)
     check_op(lambda a, b: ours.logsumexp(a, b=b, axis=0), POSITIVE[:, :1], WEIGHTS[0])
-    apart = POSITIVE + [[0.0], [2000.0]]
+    apart = POSITIVE + np.array([[0.0], [2000.0]])
     made, expected = (f(x, b=[1, 2, 3], axis=1)
                       for f, x in ((ours.logsumexp, leaf(apart)), (special.logsumexp, apart)))
     np.testing.assert_allclose(made.data, expected, rtol=1e-12)  # each row has its own maximum
