@@ -23,7 +23,7 @@ __all__ = ["KINDS", "Stored", "read_gguf", "write_gguf"]
 KINDS = {"f32": 0, "f16": 1, "q8_0": 7}  # of files that are written: {name: general.file_type}
 _CODES = "BbHhIif?__Qqd"  # the types of numbers, as `struct` calls them
 _TEXT, _LIST = 8, 9
-_SOME = 1 << 18  # numbers that are converted at once: they stay in the cache
+_SOME = 1 << 18  # numbers that are converted at once: they stay in the cache; whole blocks
 
 
 def _library():
@@ -51,20 +51,21 @@ class Stored:
     def numbers(self) -> np.ndarray:
         """The array in float32: the file itself, mapped, if it is of this type.
 
-        Else blocks of rows are read, so that no more than the result is held in memory.
+        Else some numbers after the other are read, so that little more than the result is held in
+        memory.
         """
         if self.kind.name == "F32":
             array = self.data[self.start : self.end].view("<f4")
             return (array if array.flags.aligned else array.copy()).reshape(self.shape)
-        rows = math.prod(self.shape[:-1])
-        out = np.empty((rows, self.shape[-1]), np.float32)
-        some, size = max(1, _SOME // self.shape[-1]), (self.end - self.start) // max(1, rows)
+        library = _library()
+        block, size = library.GGML_QUANT_SIZES[self.kind]
+        out = np.empty(math.prod(self.shape), np.float32)
         with open(self.path, "rb") as file:
             file.seek(self.start)
-            for first in range(0, rows, some):
-                part = out[first : first + some]
-                raw = np.fromfile(file, np.uint8, len(part) * size).reshape(len(part), size)
-                part[:] = _library().quants.dequantize(raw, self.kind)
+            for first in range(0, out.size, _SOME):
+                part = out[first : first + _SOME]
+                raw = np.fromfile(file, np.uint8, part.size // block * size)
+                part[:] = library.quants.dequantize(raw[None], self.kind)[0]  # as one long row
         return out.reshape(self.shape)
 
 

@@ -107,7 +107,8 @@ def _sentencepiece(library, own, vocabulary):
     tokens, types, scores = (own.get(name) for name in ("tokens", "token_type", "scores"))
     if not isinstance(scores, list) or len(scores) != len(tokens):
         raise ValueError("tokenizer.ggml.scores must be a list, one for each token")
-    unk = tokens[own.get("unknown_token_id", 0)]
+    unk = own.get("unknown_token_id")
+    unk = None if unk is None else tokens[unk]
     merges = _merges(tokens, types, scores)
     model = library.Tokenizer(
         library.models.BPE(vocabulary, merges, unk_token=unk, fuse_unk=True, byte_fallback=True)
@@ -160,17 +161,14 @@ def tokenizer_values(text: str, size: int) -> dict[str, Any]:
         types[token["id"]] = CONTROL if token["special"] else _USER
     merges = [tuple(pair.split(" ", 1) if isinstance(pair, str) else pair)
               for pair in model["merges"]]  # fmt: skip
-    values = {"tokens": tokens, "token_type": types}
-    unk = known.get(model["unk_token"])
+    values: dict[str, Any] = {"tokens": tokens, "token_type": types}
     if not model["byte_fallback"]:
         joined = {"merges": [" ".join(pair) for pair in merges]} if merges else {}
         return {**values, "model": "gpt2", "pre": _pattern_name(content), **joined}
-    if unk is None:
-        raise ValueError("the tokenizer spells in bytes like Llama 2's, and has no unk_token")
-    types[unk] = _UNKNOWN
-    scores = _scores(values, merges)
-    space = {"add_space_prefix": _has_space_prefix(content)}
-    return {**values, "model": "llama", "scores": scores, "unknown_token_id": unk, **space}
+    if (unk := known.get(model["unk_token"] or "<unk>")) is not None:
+        types[unk], values["unknown_token_id"] = _UNKNOWN, unk
+    values |= {"model": "llama", "scores": _scores(values, merges)}
+    return {**values, "add_space_prefix": _has_space_prefix(content)}
 
 
 def _scores(values, merges):
