@@ -88,9 +88,10 @@ class Run:
         self.tokens, self.validation = split_tokens(tokens)
         self.context = training.config.tokens(training.model.config)
         if len(self.validation) <= self.context:
+            flag = "--context" if training.config.context else "--block-size"
             raise ValueError(
                 f"the text is too short: its last tenth, for validation, has "
-                f"{len(self.validation)} tokens and --context or --block-size {self.context} needs "
+                f"{len(self.validation)} tokens and {flag} {self.context} needs "
                 f"{self.context + 1}; take a longer text, a smaller size, or a tokenizer with "
                 "smaller tokens"
             )
