@@ -7,6 +7,7 @@ np.* functions as in any op, so that they have derivatives themselves.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -99,6 +100,7 @@ def _of_real(function):
     return lambda x: np.positive(x) if x.dtype.kind == "f" else Tensor(function(x.data))
 
 
+_complex: Any
 for _complex in (np.real, np.conjugate, np.real_if_close):
     implements(_complex)(_of_real(_complex))
 
