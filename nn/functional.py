@@ -333,9 +333,8 @@ def _causal(qkv, y, scale, kept):
             gs -= np.vecdot(gr, _side_by_side(heads[b, :, :, rows]))[..., None] * scale
             gs *= e
             _write_product(gq[b, :, :, rows], gs, k[b, :, keys])
-            queries = _side_by_side(q[b, :, :, rows])
-            for out, x, z in ((gk, gs, queries), (gv, kept(e, b, rows, keys), gr)):
-                # the last queries come first here, and see all keys
+            pairs = (gk, gs, _side_by_side(q[b, :, :, rows])), (gv, kept(e, b, rows, keys), gr)
+            for out, x, z in pairs:  # the last queries come first here, and see all keys
                 _add_product(out[b, :, keys], x.swapaxes(-1, -2), z, add=keys.stop < T)
 
     return vjp

@@ -17,6 +17,7 @@ import numpy as np
 
 from .gguf_file import KINDS, read_gguf, write_gguf
 from .gguf_tokens import CONTROL, read_tokenizer, tokenizer_values
+from .llama_files import transposed, weight_names
 
 __all__ = ["load_gguf", "save_gguf"]
 
@@ -58,18 +59,8 @@ _TOKENS = {
 _ENDS = ("<|eot_id|>", "<|im_end|>", "<|eom_id|>")  # end a turn, though old files do not say so
 
 
-def _names(n_layer: int) -> dict[str, str]:
-    """{our name: theirs} of all weights that a model of n_layer blocks can have."""
-    return _OUTSIDE | {
-        f"blocks.{n}.{ours}.{kind}": f"blk.{n}.{theirs}.{kind}"
-        for n in range(n_layer)
-        for ours, theirs in _IN_A_BLOCK.items()
-        for kind in ("weight", "bias")
-    }
-
-
-def _transposed(name):
-    return name.endswith("weight") and not ("norm" in name or name == "token_embedding.weight")
+def _names(n_layer):
+    return weight_names(_OUTSIDE, _IN_A_BLOCK, "blk", n_layer)
 
 
 def _order(name, arch, config):
@@ -107,7 +98,7 @@ def load_gguf(
         for ours in made.state_dict():
             array, order = stored[names[ours]].numbers(), _order(ours, arch, fields)
             array = array if order is None else array[np.argsort(order)]
-            arrays[ours] = array.T if _transposed(ours) else array
+            arrays[ours] = array.T if transposed(ours) else array
         made.load_state_dict(arrays, assign=True)
     except (ValueError, NotImplementedError) as error:  # the latter for a type of numbers
         raise ValueError(f"cannot open {path}: {error}") from error
@@ -206,7 +197,7 @@ def _token_ids(values):
 
 def _check(model, names, stored):
     """Raise ValueError naming arrays that are missing, not known, or of another shape."""
-    shapes = {names[ours]: a.shape[:: -1 if _transposed(ours) else 1]
+    shapes = {names[ours]: a.shape[:: -1 if transposed(ours) else 1]
               for ours, a in model.state_dict().items()}  # fmt: skip
     problems = [f"it has no {name} {shape}" for name, shape in shapes.items() if name not in stored]
     problems += [f"{name!r:.60} is not known" for name in stored if name not in {*shapes, _FACTORS}]
@@ -244,7 +235,7 @@ def save_gguf(path: Path | str, model: Any, tokenizer: Any, kind: str = "q8_0") 
         raise ValueError(f"cannot write {path}: {error}") from error
     names, arrays = _names(config.n_layer), {}
     for ours, array in model.state_dict().items():
-        array = array.T if _transposed(ours) else array
+        array = array.T if transposed(ours) else array
         arrays[names[ours]] = array, _order(ours, arch, config)
     if (config.rope_scaling or {}).get("rope_type") == "llama3":
         arrays[_FACTORS] = _factors(config), None

@@ -187,13 +187,17 @@ def write_gguf(
             writer.write_ti_data_to_file()
             for name, (array, order) in arrays.items():
                 rows = np.ascontiguousarray(array if order is None else array[order], np.float32)
-                try:
-                    with np.errstate(over="raise"):
-                        rows = library.quants.quantize(rows, type_of(array))
-                except FloatingPointError:
-                    raise ValueError(f"{name} has numbers too large for {kind}: take f32") from None
-                writer.write_tensor_data(rows)
+                writer.write_tensor_data(_quantized(name, rows, type_of(array), kind))
         finally:
             writer.close()
 
     write_atomically(path, write)
+
+
+def _quantized(name, rows, its_type, kind):
+    """Rows of float32 as numbers of a type. Raises ValueError if some are too large for it."""
+    try:
+        with np.errstate(over="raise"):
+            return _library().quants.quantize(rows, its_type)
+    except FloatingPointError:
+        raise ValueError(f"{name} has numbers too large for {kind}: take f32") from None

@@ -1,8 +1,8 @@
 """Llama: the transformer of SmolLM2, Llama 2 and 3, Mistral, Qwen 2 and Qwen 3.
 
-Where GPT-2 adds learned positions, its queries and keys are turned by an angle that grows with the
-position (`rotary`). Several heads share keys and values. A gate opens and closes the feed-forward
-layer. Norms divide by the root mean square only, and most models have no biases.
+GPT-2 adds a learned vector for each position; here queries and keys are turned by an angle that
+grows with the position (`rotary`). Several heads share keys and values. The feed-forward layer is
+multiplied by a gate. Norms divide by the root mean square only, and most models have no biases.
 Touvron et al., arXiv:2302.13971; Grattafiori et al., arXiv:2407.21783; Jiang et al.,
 arXiv:2310.06825; Yang et al., arXiv:2505.09388.
 

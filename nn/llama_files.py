@@ -7,14 +7,17 @@ and its config, with the names and fields of nn.llama.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from .files import read_json, save_model, write_atomically
 from .folders import TOKENS, Family, load_folder
 
-__all__ = ["FAMILIES", "family_of", "llama_names", "load_llama", "save_llama"]
+__all__ = [
+    "FAMILIES", "family_of", "llama_names", "load_llama", "save_llama", "transposed",
+    "weight_names",
+]  # fmt: skip
 
 _KEYS = {
     "vocab_size": "vocab_size", "max_position_embeddings": "block_size",
@@ -55,17 +58,24 @@ _IN_A_BLOCK = {
 
 def llama_names(n_layer: int) -> dict[str, str]:
     """{our name: theirs} of all weights that a model of n_layer blocks can have."""
+    return weight_names(_OUTSIDE, _IN_A_BLOCK, "model.layers", n_layer)
+
+
+def weight_names(
+    outside: Mapping[str, str], in_a_block: Mapping[str, str], blocks: str, n_layer: int
+) -> dict[str, str]:
+    """{our name: theirs}, where their block N is called `blocks`.N."""
     inside = {
-        f"blocks.{n}.{ours}.{kind}": f"model.layers.{n}.{theirs}.{kind}"
+        f"blocks.{n}.{ours}.{kind}": f"{blocks}.{n}.{theirs}.{kind}"
         for n in range(n_layer)
-        for ours, theirs in _IN_A_BLOCK.items()
+        for ours, theirs in in_a_block.items()
         for kind in ("weight", "bias")
     }
-    return {**_OUTSIDE, **inside}
+    return {**outside, **inside}
 
 
-def _transposed(name):
-    """Whether a weight is a matrix that stands the other way round in the files."""
+def transposed(name: str) -> bool:
+    """Whether the weight of this name, ours, is [out, in] in the files of other programs."""
     return name.endswith("weight") and not ("norm" in name or name == "token_embedding.weight")
 
 
@@ -158,7 +168,7 @@ _LLAMA = Family(
     tuple(FAMILIES), _KEYS, "vocab_size n_layer n_head n_kv_head n_embd head_dim d_ff", _fields,
     lambda config: llama_names(config.n_layer), "model.",
     r"rotary_emb\.inv_freq$",  # computed from the config
-    _transposed,
+    transposed,
 )  # fmt: skip
 
 
@@ -173,7 +183,7 @@ def save_llama(directory: Path | str, model: Any, tokenizer: Any = None, notes: 
     directory, state = Path(directory), model.state_dict()
     config = _config(model.config, tokenizer)
     arrays = {
-        theirs: state[ours].T if _transposed(ours) else state[ours]
+        theirs: state[ours].T if transposed(ours) else state[ours]
         for ours, theirs in llama_names(model.config.n_layer).items()
         if ours in state
     }

@@ -165,7 +165,8 @@ def stream(
     `sampling`, or its fields as `options`, says how to draw. `allowed` (V,), if given, is True for
     the tokens that may be drawn: a model can have rows that stand for none. A token depends on the
     block_size tokens before it. If the model has a `decoder()`, the function that this returns
-    gives the logits: it may keep what it has computed, which saves time and changes no token. For
+    gives the logits: it may keep what it has computed, which saves time and changes no token. To
+    `speculate` it takes a third argument n: the logits after the last n positions, (B, n, V). For
     texts that begin alike, get that function once and give it to each call, as `next_logits`.
     """
     if max_new_tokens < 0:
@@ -177,11 +178,7 @@ def stream(
     ends = np.ravel([] if stop is None else stop).astype(int)  # type: ignore[arg-type]
     rows, padding, single = _of_one_length(ids)
     done = np.zeros(len(rows), dtype=bool)
-    decoder = getattr(model, "decoder", None)
-    if next_logits is None:
-        next_logits = decoder() if decoder else _plain_decoder(model)
-    if decoder and sampling.speculate and len(rows) == 1:
-        next_logits = _looking_ahead(next_logits, sampling.speculate, model.config.block_size)
+    next_logits = _decoder(model, next_logits, sampling.speculate if len(rows) == 1 else 0)
     for _ in range(max_new_tokens):
         logits = _without_dropout(model, next_logits, rows, padding)[~done]
         logits = logits if allowed is None else np.where(allowed, logits, -np.inf)
@@ -193,6 +190,16 @@ def stream(
         done |= np.isin(new, ends)
         if done.all():
             return
+
+
+def _decoder(model, next_logits, speculate):
+    """The function that gives the logits: next_logits, the model's own, or the plain one."""
+    decoder = getattr(model, "decoder", None)
+    if next_logits is None:
+        next_logits = decoder() if decoder else _plain_decoder(model)
+    if decoder and speculate:
+        return _looking_ahead(next_logits, speculate, model.config.block_size)
+    return next_logits
 
 
 def _of_one_length(ids):

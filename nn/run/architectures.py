@@ -29,9 +29,8 @@ def several(architectures: Mapping[str, Architecture]) -> Architecture:
         return config(**options)
 
     def load(directory: Path) -> Any:
-        return architectures[_arch_of(directory / "config.json", architectures, first)].open(
-            directory
-        )
+        arch = _arch_of(directory / "config.json", architectures, first)
+        return architectures[arch].open(directory)
 
     return Architecture(
         lambda config, rng: architectures[config.arch].model(config, rng),

@@ -106,7 +106,8 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
     _add_train(train, config, presets)
 
     add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("dir", metavar="RUN", help="the --out-dir of a training, a GPT-2 or "
+        "Llama folder, or a .gguf file")  # fmt: skip
     add("file", metavar="FILE", help="a UTF-8 text, or a folder of texts")
     add("--window", type=int, metavar="N", help="tokens in a window (default block_size)")
     add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
@@ -118,7 +119,8 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
         "losses.png)")  # fmt: skip
 
     add = commands.add_parser("explain", help="a picture of the attention").add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("dir", metavar="RUN", help="the --out-dir of a training, a GPT-2 or "
+        "Llama folder, or a .gguf file")  # fmt: skip
     add("text", metavar="TEXT", help="a text; ten to thirty tokens are easy to read")
     add("--output", default="attention.png", metavar="FILE", help="the picture, a PNG (default "
         "attention.png)")  # fmt: skip
@@ -130,7 +132,8 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
 
 def _add_generate(generating):
     add = generating.add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training, or a GPT-2 folder")
+    add("dir", metavar="RUN", help="the --out-dir of a training, a GPT-2 or "
+        "Llama folder, or a .gguf file")  # fmt: skip
     add("--prompt", metavar="TEXT", help="the text to continue (default: asks in a terminal, "
         "elsewhere begins with a random token)")  # fmt: skip
     _add_drawing(generating, 300, 0.8)
@@ -166,7 +169,8 @@ def _add_train(train, config, presets):
     add("--resume", action="store_true", help="go on with the run in --out-dir")
     add("--procs", type=int, metavar="N", help="share each batch among N processes, one for each "
         "core (needs the extra mpi; default 1)")  # fmt: skip
-    add("--init-from", metavar="DIR", help="train a model further: a RUN, or a GPT-2 folder")
+    add("--init-from", metavar="DIR", help="train a model further: a RUN, a GPT-2 or "
+        "Llama folder, or a .gguf file")  # fmt: skip
     add("--preset", choices=[*presets], help="a named set of sizes and rates, "
         "which other flags change (listed in docs/training.md)")  # fmt: skip
     add("--tokenizer", choices=TOKENIZERS, help="what a token is: a word in lower case, "

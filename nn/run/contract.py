@@ -69,7 +69,7 @@ class Architecture:
     load: Callable[[Path], Any] | None = None  # (directory); None: nn.files.load_model
     # (config, activation_checkpointing) to the count of numbers kept for backward per token.
     kept: Callable[[Any, bool], float] = lambda config, checkpointing: 0.0
-    # (path) to the model, tokenizer and beginning of prompts in one .gguf file; None: none can be.
+    # (path) of a .gguf file to its model, its tokenizer, and the tokens before a prompt.
     load_file: Callable[[Path], tuple[Any, Any, Any]] | None = None
     types: Iterable[str] = ()  # model_type in the folders of other programs that `load` opens
 

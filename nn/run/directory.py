@@ -497,7 +497,7 @@ def _check_unchanged(request, settings):
     before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
     before |= {"vocab_size": settings["text"]["vocab_size"], "init_from": settings["init_from"]}
     for name, value in request.fixed().items():
-        if value != before.get(name, value):
+        if value != before.get(name, value):  # an old run has no value for a new option
             raise ValueError(
                 f"the run has {name} {before[name]} and cannot go on with {value}: leave the flag, "
                 "or the --preset, out, or start another run"
