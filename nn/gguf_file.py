@@ -151,12 +151,9 @@ class _Header:
 
 
 def write_gguf(
-    path: Path | str,
-    arch: str,
-    values: Mapping[str, Any],
-    arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
-    kind: str,
-) -> None:
+    path: Path | str, arch: str, values: Mapping[str, Any],
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray | None]], kind: str,
+) -> None:  # fmt: skip
     """Write a file of values and arrays; of each array the rows in an order, None: as they are.
 
     Matrices become float32 ("f32"), float16 ("f16") or numbers of 8 bits ("q8_0"), all else is
@@ -175,13 +172,12 @@ def write_gguf(
         try:
             for key, value in values.items():
                 whole = type(value) is int  # llama.cpp wants these without a sign
-                writer.add_key_value(
-                    key, value, value_types.UINT32 if whole else value_types.get_type(value)
-                )
+                its_type = value_types.UINT32 if whole else value_types.get_type(value)
+                writer.add_key_value(key, value, its_type)
             for name, (array, _) in arrays.items():
-                block, size = library.GGML_QUANT_SIZES[type_of(array)]
+                block, size = library.GGML_QUANT_SIZES[its_type := type_of(array)]
                 count = array.size // block * size
-                writer.add_tensor_info(name, array.shape, array.dtype, count, type_of(array))
+                writer.add_tensor_info(name, array.shape, array.dtype, count, its_type)
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()

@@ -171,9 +171,7 @@ def stream(
     """
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
-    if sampling is not None and options:
-        raise TypeError(f"{', '.join(options)} beside `sampling`: give one or the other")
-    sampling = Sampling(**options) if sampling is None else sampling
+    sampling = _sampling(sampling, options)
     rng = np.random.default_rng() if rng is None else rng
     ends = np.ravel([] if stop is None else stop).astype(int)  # type: ignore[arg-type]
     rows, padding, single = _of_one_length(ids)
@@ -190,6 +188,12 @@ def stream(
         done |= np.isin(new, ends)
         if done.all():
             return
+
+
+def _sampling(sampling, options):
+    if sampling is not None and options:
+        raise TypeError(f"{', '.join(options)} beside `sampling`: give one or the other")
+    return Sampling(**options) if sampling is None else sampling
 
 
 def _decoder(model, next_logits, speculate):

@@ -199,6 +199,11 @@ def foreign(path, model, tokenizer=TOKENIZER, types=lambda name: "F32", without=
                           raw_dtype=dtype)  # fmt: skip
     for name, array in (tensors or {}).items():
         writer.add_tensor(name, array)
+    finish(writer)
+
+
+def finish(writer):
+    """Write what a writer of the library has been told, and close its file."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

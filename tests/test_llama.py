@@ -49,7 +49,6 @@ def small(**changes):
 def oracle(model, ids):
     """Logits (T, V) of ids (T,), position by position and head by head, as the papers write it."""
     c, w = model.config, {n: p.astype(float) for n, p in model.state_dict().items()}
-    turn = c.frequencies()
 
     def norm(x, name):
         return x / math.sqrt(np.mean(x * x) + c.eps) * w[name]
@@ -58,7 +57,7 @@ def oracle(model, ids):
         return x @ w[f"{name}.weight"] + w.get(f"{name}.bias", 0)
 
     def placed(x, t):  # channels i and i + D/2 as a complex number
-        z = (x[: c.head_dim // 2] + 1j * x[c.head_dim // 2 :]) * np.exp(1j * t * turn)
+        z = (x[: c.head_dim // 2] + 1j * x[c.head_dim // 2 :]) * np.exp(1j * t * c.frequencies())
         return np.concatenate([z.real, z.imag])
 
     xs = [w["token_embedding.weight"][i] for i in ids]
@@ -80,13 +79,13 @@ def oracle(model, ids):
                 scores = [heads["q"][t][h] @ heads["k"][s][g] / c.head_dim**0.5 for s in seen]
                 p = np.exp(scores) / np.exp(scores).sum()
                 out.append(sum(a * heads["v"][s][g] for a, s in zip(p, seen, strict=True)))
-            xs[t] = xs[t] + linear(np.concatenate(out), f"{name}.output")
-            x = norm(xs[t], f"blocks.{n}.norm2.weight")
+            y = xs[t] + linear(np.concatenate(out), f"{name}.output")
+            x = norm(y, f"blocks.{n}.norm2.weight")
             gate = linear(x, f"blocks.{n}.feed_forward.gate")
             hidden = gate / (1 + np.exp(-gate)) * linear(x, f"blocks.{n}.feed_forward.up")
-            xs[t] = xs[t] + linear(hidden, f"blocks.{n}.feed_forward.down")
-    head = w.get("head.weight", w["token_embedding.weight"].T)
-    return np.array([norm(x, "norm.weight") @ head for x in xs])
+            xs[t] = y + linear(hidden, f"blocks.{n}.feed_forward.down")
+    last = np.array([norm(x, "norm.weight") for x in xs])
+    return last @ w.get("head.weight", w["token_embedding.weight"].T)
 
 
 # ---------------------------------------------------------------- the model
