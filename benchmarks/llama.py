@@ -5,6 +5,7 @@
 MODEL is a .gguf file, or a folder of Hugging Face's. The sides are this project, transformers
 (float32) and, for a file, llama-cpp-python, as far as they are installed. Each is a process of its
 own. They take turns; medians are printed, and the time to open the model and the peak memory.
+llama.cpp rounds what enters a product with quantized weights to 8 bits: its text may differ.
 """
 
 from __future__ import annotations
@@ -69,13 +70,16 @@ def llama_cpp(path):
     return generate
 
 
-SIDES = {"tinygpt": tinygpt, "transformers": transformers, "llama_cpp": llama_cpp}
+SIDES = {"tinygpt": tinygpt, "transformers": transformers, "llama.cpp": llama_cpp}
 
 
 def serve(side, path):
     """The process of a side: it reads numbers of tokens, and answers how long they took."""
     started = time.perf_counter()
-    generate = SIDES[side](Path(path))
+    try:
+        generate = SIDES[side](Path(path))
+    except ImportError as error:
+        return print("@", json.dumps(f"skipped: {error}"), flush=True)
     print("@", json.dumps(time.perf_counter() - started), flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
@@ -91,7 +95,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=60)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--sides", nargs="+", default=list(SIDES))
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     options = parser.parse_args()
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     env = {**os.environ, **dict.fromkeys(names, str(options.threads))}
@@ -101,11 +105,13 @@ def main():
             [sys.executable, __file__, "--serve", side, options.model], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env,
         )  # fmt: skip
-        opened[side] = answer(process)
-        if opened[side] is None:
-            print(f"{side}: not here, or it cannot open the model")
+        opened[side] = answer(process) or "skipped: it cannot open the model"
+        if isinstance(opened[side], str):
+            print(f"{side}: {opened[side]}")
         else:
             running[side] = process
+    if not running:
+        sys.exit("no side is left")
     times = {side: [] for side in running}
     for turn in range(options.turns + 1):
         for side, process in running.items():
