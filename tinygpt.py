@@ -11,7 +11,8 @@
     python tinygpt.py explain RUN "To be or not"           draw what each attention head looks at
 
 Read this file from top to bottom. Its layers are in nn/, and the derivatives below them in
-autograd/. nn/run/ keeps a long training safe: files, tokenizers, processes, pictures.
+autograd/. nn/run/ keeps a long training safe: files, tokenizers, processes, pictures. `train`
+makes the model of nn/llama.py, to be read next, or with --arch gpt the one here.
 In shapes, B is the number of sequences, T of positions, C of channels, V of tokens.
 """
 
@@ -75,12 +76,12 @@ class GPTConfig:
     n_layer: int = option(4, "number of blocks; more: slower, better on much text")
     n_head: int = option(4, "heads of attention in each block")
     n_embd: int = option(128, "width: numbers for each position, a multiple of n_head")
-    d_ff: int = option(None, "width inside the feed-forward layers (default 4 * n_embd; llama 8/3)")
-    dropout: float = option(0.0, "part of the entries set to 0 in training; 0.2 on little text")
-    bias: bool = option(False, "add biases in the linear layers and norms (default: no)")
-    positions: Literal["learned", "sinusoidal"] = option("learned", "learned positions, or sines")
-    activation: Activation = option("gelu", "function in the feed-forward layers")
-    norm_first: bool = option(True, "normalize before each layer (default) or after it")
+    d_ff: int = option(None, "width of the feed-forward layers (default 8/3 n_embd; gpt: 4 n_embd)")
+    dropout: float = option(0.0, "gpt: part of entries set to 0 in training; 0.2 on little text")
+    bias: bool = option(False, "gpt: add biases in the linear layers and norms (default: no)")
+    positions: Literal["learned", "sinusoidal"] = option("learned", "gpt: learned, or sines")
+    activation: Activation = option("gelu", "gpt: function in the feed-forward layers")
+    norm_first: bool = option(True, "gpt: normalize before each layer (default) or after it")
     tie_weights: bool = True  # the last layer uses the table of the tokens
     eps: float = 1e-5  # of the layer norms
     scale_attention: bool = True  # by 1 / sqrt(width of a head)
@@ -250,7 +251,7 @@ ARCHITECTURES = {
     "llama": Architecture(Llama, LlamaConfig, save_llama, Llama.from_pretrained, kept_by_llama,
                           lambda path: load_gguf(path, Llama, LlamaConfig), FAMILIES),
 }  # fmt: skip
-ARCHITECTURE = several(ARCHITECTURES)
+ARCHITECTURE = several(ARCHITECTURES, default="llama")
 
 
 def load(path: Path | str) -> tuple[Any, Tokenizer]:
@@ -366,22 +367,21 @@ def run_example(seed: int = 0) -> float:
 
 PRESETS: dict[str, dict[str, Any]] = {
     "demo": dict(n_layer=2, n_head=4, n_embd=64, d_ff=128, block_size=16, bias=True, batch_size=32,
-                 norm_first=False, positions="sinusoidal", activation="relu"),
-    "shakespeare-cpu": dict(),  # nanoGPT's train_shakespeare_char.py for a CPU: the defaults
+                 norm_first=False, positions="sinusoidal", activation="relu", arch="gpt"),
+    "shakespeare-cpu": dict(arch="gpt"),  # nanoGPT's train_shakespeare_char.py for a CPU
     "shakespeare-gpu": dict(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2,
-                            batch_size=64, max_iters=5000),
+                            batch_size=64, max_iters=5000, arch="gpt"),
     "medium": dict(n_layer=12, n_head=8, n_embd=512, block_size=256, dropout=0.1, batch_size=16,
-                   max_iters=5000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=200),
-    "llama-cpu": dict(arch="llama"),  # of the size of shakespeare-cpu
+                   max_iters=5000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=200, arch="gpt"),
     "smollm": dict(arch="llama", n_layer=30, n_head=9, n_kv_head=3, n_embd=576, block_size=2048,
                    tokenizer="bpe", vocab_size=49152, batch_size=8, micro_batch_size=1,
                    max_iters=20000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=700),
     "gpt2": dict(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, tokenizer="bpe",
                  vocab_size=50257, batch_size=12, micro_batch_size=1, max_iters=20000,
-                 learning_rate=6e-4, min_lr=6e-5, warmup_iters=700, beta2=0.95),
+                 learning_rate=6e-4, min_lr=6e-5, warmup_iters=700, beta2=0.95, arch="gpt"),
 }  # fmt: skip
 
-OPTIONS = all_options(ARCHITECTURES)
+OPTIONS = all_options(ARCHITECTURES, ARCHITECTURE.defaults["arch"])
 parser = functools.partial(command_line, OPTIONS, PRESETS)
 
 

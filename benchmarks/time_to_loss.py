@@ -2,9 +2,9 @@
 
     python benchmarks/time_to_loss.py tinyshakespeare.txt [--loss 1.886] [--procs 2]
 
-One after the other: `tinygpt.py train` with its default sizes, with its start, samples and files;
-and a loop in PyTorch, eager, with the same model and batches as nanoGPT trains it on a CPU (AdamW,
-2000 iterations), whose time does not count its imports. Both evaluate on 20 batches, every 250
+One after the other: `tinygpt.py train --arch gpt` with its start, samples and files; and a loop in
+PyTorch, eager, with the same model and batches as nanoGPT trains it on a CPU (AdamW, 2000
+iterations), whose time does not count its imports. Both evaluate on 20 batches, every 250
 iterations. Needs torch beside what this project needs.
 """
 
@@ -36,7 +36,8 @@ T, B, INTERVAL = 64, 12, 250  # context, batch, iterations from one evaluation t
 
 def tinygpt(text: Path, flags: list[str], directory: Path) -> Iterator[tuple[int, float]]:
     """(iteration, validation loss) as `train` comes to them."""
-    command = [sys.executable, ROOT / "tinygpt.py", "train", text, "--out-dir", directory, *flags]
+    command = [sys.executable, ROOT / "tinygpt.py", "train", text, "--out-dir", directory]
+    command += ["--arch", "gpt", *flags]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     path, seen = directory / "metrics.jsonl", 0
     try:

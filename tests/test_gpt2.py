@@ -717,8 +717,8 @@ def test_added_tokens_are_those_of_transformers(library, tmp_path, tokenizer, wr
 def test_a_run_opens_in_transformers(library, tmp_path, tokenizer, caplog):
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     flags = "--tokenizer bpe --vocab-size 300 --block-size 8 --n-layer 1 --n-head 2 --n-embd 8"
-    tinygpt.main(["train", str(tmp_path / "text.txt"), "--out-dir", str(tmp_path / "run"),
-                  *flags.split(), "--max-iters", "2", "--eval-iters", "1"])  # fmt: skip
+    tinygpt.main(["train", str(tmp_path / "text.txt"), "--out-dir", str(tmp_path / "run"), "--arch",
+                  "gpt", *flags.split(), "--max-iters", "2", "--eval-iters", "1"])  # fmt: skip
     logging.getLogger("transformers").propagate = True
     with warnings.catch_warnings():
         warnings.simplefilter("error")

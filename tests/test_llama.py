@@ -470,11 +470,11 @@ def test_families_by_their_parts():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run of a small Llama, trained for eight iterations."""
+    """A run of a small Llama, which is the default, trained for eight iterations."""
     folder = tmp_path_factory.mktemp("llama")
     (folder / "text").write_text(TEXT)
-    main("train", folder / "text", "--out-dir", folder / "run", "--arch", "llama", "--n-kv-head", 2,
-         "--n-embd", 16, "--n-layer", 2, "--block-size", 16, "--batch-size", 4, "--max-iters", 8,
+    main("train", folder / "text", "--out-dir", folder / "run", "--n-kv-head", 2, "--n-embd", 16,
+         "--n-layer", 2, "--block-size", 16, "--batch-size", 4, "--max-iters", 8,
          "--eval-interval", 4, "--eval-iters", 1)  # fmt: skip
     return folder / "run"
 
@@ -518,11 +518,24 @@ def test_shorter_sequences_in_training(run, capsys, tmp_path):
     assert "the run has context 5 and cannot go on with 6" in line
 
 
-def test_options_of_the_other_architecture_are_refused(run, capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--dropout 0.1 --bias", "llama has no bias, dropout: leave it out, or take --arch gpt"),
+        ("--no-norm-first", "--arch llama has no norm_first: leave it out, or take --arch gpt"),
+        ("--arch gpt --n-kv-head 2", "gpt has no n_kv_head: leave it out, or take --arch llama"),
+        ("--activation relu --head-dim 4", "--arch llama has no activation: leave it out"),
+        ("--init-from {run} --dropout 0.1", "has dropout None and cannot be trained further with"),
+    ],
+)
+def test_options_of_the_other_architecture_are_refused(run, capsys, tmp_path, flags, message):
     train = ("train", run.parent / "text", "--out-dir", tmp_path / "new")
-    assert "--arch llama has no bias, dropout" in refused(
-        capsys, *train, "--arch", "llama", "--dropout", 0.1, "--bias")  # fmt: skip
-    assert "--arch gpt has no n_kv_head" in refused(capsys, *train, "--n-kv-head", 2)
+    line = refused(capsys, *train, *flags.format(run=run).split())
+    assert message in line and ("take" in message) == ("take" in line)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_run_of_a_llama_refuses(run, capsys):
     assert "cannot go on with gpt" in refused(
         capsys, "train", "--out-dir", run, "--resume", "--arch", "gpt")  # fmt: skip
     assert "speculate must be 0" in refused(
@@ -554,6 +567,17 @@ def library():
     with np.errstate(all="ignore"):
         pytest.importorskip("torch")
         return pytest.importorskip("transformers")
+
+
+def test_a_run_opens_in_transformers(library, run):
+    import torch
+
+    theirs, info = library.AutoModelForCausalLM.from_pretrained(run, output_loading_info=True)
+    assert type(theirs) is library.LlamaForCausalLM and not any(info.values())
+    model, tokenizer = tinygpt.load(run)
+    ids = tokenizer.encode("To be, or not to")
+    expected = theirs(torch.tensor([ids])).logits.detach().numpy()[0]
+    np.testing.assert_allclose(model(ids).data, expected, rtol=0, atol=1e-5)
 
 
 @each_family

@@ -123,8 +123,8 @@ def test_procs_starts_mpiexec(two, text, tmp_path):
 
 
 def test_dropout_and_early_stopping(text, tmp_path):
-    flags = [*FLAGS, *"--dropout 0.2 --max-iters 99 --eval-interval 2 --patience 2".split()]
-    flags += "--learning-rate 0 --muon-lr 0".split()
+    flags = [*FLAGS, *"--arch gpt --dropout 0.2 --max-iters 99 --eval-interval 2".split()]
+    flags += "--patience 2 --learning-rate 0 --muon-lr 0".split()
     for run in ("a", "b"):
         done = mpiexec(3, BROKEN, "nothing", "train", text, "--out-dir", tmp_path / run, *flags)
         assert "Finished after 6 iterations (2 evaluations no better)" in done.stdout, done.stderr

@@ -23,7 +23,7 @@ import nn.functional
 import nn.run.explain
 import tinygpt
 from autograd import Tensor, grad
-from nn.files import save_arrays
+from nn.files import load_arrays, save_arrays
 from nn.run.monitor import plain
 from nn.run.writer import unescaped
 from nn.sampling import Sampling, penalize
@@ -315,7 +315,7 @@ def test_words_on_the_command_line(tmp_path, capsys):
         (TEXT.encode(), "--n-layer 0", "n_layer must be at least 1 and finite, got 0"),
         (TEXT.encode(), "--max-iters 0", "max_iters must be at least 1"),
         (TEXT.encode(), "--max-iters 1.5", "argument --max-iters: invalid int value: '1.5'"),
-        (TEXT.encode(), "--dropout 2", "dropout must be"),
+        (TEXT.encode(), "--arch gpt --dropout 2", "dropout must be"),
         (TEXT.encode(), "--block-size -3", "block_size must be at least 1 and finite, got -3"),
         (
             TEXT.encode(),
@@ -375,10 +375,10 @@ def test_directories_that_hold_no_model(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "model.safetensors"
     save_arrays(weights, {"x": np.ones(2)})
-    assert "missing: transformer.wte.weight (22, 8)" in refused(capsys, "generate", tmp_path)
+    assert "missing: model.embed_tokens.weight (22, 8)" in refused(capsys, "generate", tmp_path)
     shutil.copy(trained / "state.safetensors", weights)
     assert "unexpected: adamw.steps" in refused(capsys, "generate", tmp_path)
-    save_arrays(weights, small(vocab_size=22, n_layer=1).state_dict())
+    save_arrays(weights, load_arrays(trained / "model.safetensors")[0])  # without seals
     tinygpt.main(["generate", str(tmp_path), "--max-new-tokens", "1"])
     CharTokenizer("abc").save(tmp_path)
     expected = "the tokenizer in .* has 3 tokens, the model 22: one of them belongs to another"
@@ -653,20 +653,21 @@ def test_a_session_at_the_prompt(trained):
         program.communicate()
 
 
-def test_a_model_is_trained_further(trained, tmp_path, capsys):
-    text = tmp_path / "more.txt"
+def test_a_model_is_trained_further(tmp_path, capsys):
+    text, base = tmp_path / "more.txt", tmp_path / "base"
+    tinygpt.save(base, small(vocab_size=22), CharTokenizer().fit(TEXT))
     text.write_text(TEXT[::-1][:1000])
     flags = ["--max-iters", "4", "--eval-interval", "2", "--eval-iters", "1", "--batch-size", "2"]
     command = ["train", str(text), "--out-dir", str(tmp_path / "run"), *flags]
-    tinygpt.main([*command, "--init-from", str(trained), "--dropout", "0.1"])
-    before, after = (tinygpt.load(path)[0].state_dict() for path in (trained, tmp_path / "run"))
+    tinygpt.main([*command, "--init-from", str(base), "--dropout", "0.1"])
+    before, after = (tinygpt.load(path)[0].state_dict() for path in (base, tmp_path / "run"))
     for name, array in after.items():
         assert 0 < np.abs(array - before[name]).max() < 2e-3
     tinygpt.main(["train", "--out-dir", str(tmp_path / "run"), "--resume", "--max-iters", "5"])
     capsys.readouterr()
-    arguments = ["train", text, "--out-dir", tmp_path / "x", "--init-from", trained]
+    arguments = ["train", text, "--out-dir", tmp_path / "x", "--init-from", base]
     error = refused(capsys, *arguments, "--n-layer", "9")
-    assert "has n_layer 1 and cannot be trained further with 9" in error
+    assert "has n_layer 2 and cannot be trained further with 9" in error
     text.write_text("Zürich " * 99, "utf-8")
     assert "never seen: 'Z'" in refused(capsys, *arguments)
 

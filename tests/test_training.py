@@ -28,7 +28,7 @@ from nn.run.evaluation import describe_loss, guessing
 from tinygpt import CharTokenizer, TrainConfig, Training
 
 KOREAN = "나 보기가 역겨워 가실 때에는\n말없이 고이 보내 드리우리다.\n영변에 약산 진달래꽃\n" * 30
-TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --dropout 0.1"
+TINY = "--block-size 8 --n-layer 1 --n-head 2 --n-embd 8 --batch-size 4 --arch gpt --dropout 0.1"
 FLAGS = f"{TINY} --max-iters 9 --eval-interval 4 --eval-iters 2 --save-seconds 0".split()
 
 pytestmark = pytest.mark.usefixtures("short_reports", "no_wait_for_the_disk")
@@ -722,6 +722,24 @@ def test_a_run_cannot_go_on_as_another(copy, capsys, flags, message):
     assert message in refused(capsys, "train", "--out-dir", copy, "--resume", *flags.split())
 
 
+def test_runs_from_before_there_was_a_choice_of_architectures(text, tmp_path, monkeypatch):
+    """Their files do not have the field: they are GPTs, whatever is the default now."""
+
+    def without_arch(config):
+        return {name: value for name, value in vars(config).items() if name != "arch"}
+
+    with monkeypatch.context() as before:
+        for module in (nn.files, nn.run.directory):
+            before.setattr(module, "asdict", without_arch)
+        main("train", text, "--out-dir", tmp_path / "old", *FLAGS)
+    assert "arch" not in json.loads((tmp_path / "old" / "settings.json").read_text())["model"]
+    main("train", "--out-dir", tmp_path / "old", "--resume", "--max-iters", 12)
+    main("train", text, "--out-dir", tmp_path / "new", "--init-from", tmp_path / "old",
+         "--max-iters", 2, "--eval-iters", 1)  # fmt: skip
+    for name in ("old", "new"):
+        assert type(tinygpt.load(tmp_path / name)[0]) is tinygpt.TinyGPT
+
+
 def test_a_text_that_was_changed(copy, text, capsys):
     text.write_text(TEXT + "!")
     error = refused(capsys, "train", text, "--out-dir", copy, "--resume")
@@ -887,6 +905,7 @@ def test_every_field_of_a_preset_has_a_flag(preset):
     assert {name: args[name] for name in options} == options
     sizes = {"vocab_size": 50257, **tinygpt.select(options, tinygpt.OPTIONS)}
     config = tinygpt.ARCHITECTURE.config(**sizes)
+    assert config.arch == options["arch"]  # whatever is the default
     TrainConfig(**tinygpt.select(options, TrainConfig))
     if count := {"gpt2": 124_439_808, "smollm": 134_515_008}.get(preset):
         model = tinygpt.ARCHITECTURE.model(config, None)

@@ -15,17 +15,20 @@ from .contract import Architecture
 __all__ = ["all_options", "several"]
 
 
-def several(architectures: Mapping[str, Architecture]) -> Architecture:
-    """An Architecture that stands for all of these; configs are of the first if they name none.
+def several(architectures: Mapping[str, Architecture], default: str) -> Architecture:
+    """An Architecture that stands for all of these; new models are of `default` if none is named.
 
-    Each is under the value that the field `arch` of its configs has.
+    Each is under the value that the field `arch` of its configs has. Files without that field are
+    of the first: they were written before there were others.
     """
     first = next(iter(architectures))
 
     def configure(arch: str = first, **options: Any) -> Any:
         config = architectures[arch].config
         if others := sorted(options.keys() - select(options, config).keys()):
-            raise ValueError(f"--arch {arch} has no {', '.join(others)}: leave it out")
+            able = [n for n, a in architectures.items() if select(options, a.config) == options]
+            instead = f", or take --arch {able[0]}" if able else ""
+            raise ValueError(f"--arch {arch} has no {', '.join(others)}: leave it out{instead}")
         return config(**options)
 
     def load(directory: Path) -> Any:
@@ -39,6 +42,7 @@ def several(architectures: Mapping[str, Architecture]) -> Architecture:
         load,
         lambda config, checkpointing: architectures[config.arch].kept(config, checkpointing),
         next((a.load_file for a in architectures.values() if a.load_file), None),
+        defaults={"arch": default},
     )
 
 
@@ -60,7 +64,7 @@ def _arch_of(path, architectures, first):
     return types[kind]
 
 
-def all_options(architectures: Mapping[str, Architecture]) -> type:
+def all_options(architectures: Mapping[str, Architecture], default: str) -> type:
     """A dataclass with the options of all configs, and `arch`, for the command line."""
     found: dict[str, Any] = {}
     for architecture in architectures.values():
@@ -69,5 +73,5 @@ def all_options(architectures: Mapping[str, Architecture]) -> type:
             its = field(default=one.default, metadata=one.metadata)
             found.setdefault(one.name, (one.name, hints[one.name], its))
     names = Literal[tuple(architectures)]  # type: ignore[valid-type]
-    found["arch"] = ("arch", names, option(next(iter(architectures)), "the class of models"))
+    found["arch"] = ("arch", names, option(default, "the class of models"))
     return make_dataclass("Options", found.values(), kw_only=True)

@@ -93,8 +93,8 @@ example:
 
 def command_line(config: type, presets: Iterable[str]) -> Parser:
     """The parser of all commands and flags; `config` is the dataclass of the model's options."""
-    main = Parser(prog=PROGRAM, description="Train a small GPT, and write with it.\nWith no "
-                  "command: an example that takes a few seconds.", epilog=_EXAMPLES,
+    main = Parser(prog=PROGRAM, description="Train a small language model, and write with it.\n"
+                  "With no command: an example that takes a few seconds.", epilog=_EXAMPLES,
                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     seed = "the same seed gives the same result (default: 0 for the example, 1337 for train)"
     main.add_argument("--seed", type=int, metavar="N", help=seed)

@@ -7,7 +7,7 @@ of models needs another Architecture: tests/test_contract.py has one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,6 +72,7 @@ class Architecture:
     # (path) of a .gguf file to its model, its tokenizer, and the tokens before a prompt.
     load_file: Callable[[Path], tuple[Any, Any, Any]] | None = None
     types: Iterable[str] = ()  # model_type in the folders of other programs that `load` opens
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # of a new model, beside its config's
 
     def open(self, directory: Path) -> Any:
         """The saved model of a directory, in evaluation mode."""

@@ -361,7 +361,8 @@ def open_run(request: RunRequest, architecture: Architecture, team: Team) -> Ite
         )
     base = _base_model(request, architecture) if request.init_from else (None, None)
     config = TrainConfig(**request.training)
-    architecture.config(**{**request.model, "vocab_size": 1})  # raises if a field is wrong
+    known = asdict(base[0].config) if base[0] else architecture.defaults
+    architecture.config(**{**known, **request.model, "vocab_size": 1})  # raises if one is wrong
     check_procs(config, team)
     text = _text_of(request, files, base[1])
     new = [path for path in (directory, *directory.parents) if not path.exists()]
@@ -413,11 +414,12 @@ def _base_model(request, architecture):
     """The model and the tokenizer of --init-from, to be trained further."""
     model, tokenizer = load_folder(request.init_from, architecture)
     asked = {**request.model, "tokenizer": request.tokenizer, "vocab_size": request.vocab_size}
-    for name, value in {"tokenizer": tokenizer.kind, **asdict(model.config)}.items():
-        if name != "dropout" and asked.get(name) not in (None, value):
+    its = {"tokenizer": tokenizer.kind, **asdict(model.config)}
+    for name, value in asked.items():
+        if value not in (None, its.get(name)) and not (name == "dropout" and name in its):
             raise ValueError(
-                f"the model in {request.init_from} has {name} {value} and cannot be trained "
-                f"further with {asked[name]}: leave the flag, or the --preset, out"
+                f"the model in {request.init_from} has {name} {its.get(name)} and cannot be "
+                f"trained further with {value}: leave the flag, or the --preset, out"
             )
     if not {"optimizer", "learning_rate"} & request.training.keys():  # small steps
         request.training |= {"optimizer": "adamw", "learning_rate": 1e-4}
@@ -435,7 +437,8 @@ def _new_run(request, architecture, team, files, text, config, base, tokenizer):
         if hasattr(model_config, "dropout"):
             model_config = replace(model_config, dropout=request.model.get("dropout", 0.0))
     else:
-        model_config = architecture.config(**{**request.model, "vocab_size": tokenizer.vocab_size})
+        options = {**architecture.defaults, **request.model}
+        model_config = architecture.config(**{**options, "vocab_size": tokenizer.vocab_size})
     check_memory(architecture, model_config, config, team)
     settings = {
         "command": shlex.join(["python", *sys.argv, *_procs_flag(team)]),
