@@ -80,8 +80,8 @@ def _order(name, arch, config):
 
 def load_gguf(
     path: Path | str, model: Callable[[Any, None], Any], config: type
-) -> tuple[Any, Any, list[int]]:
-    """The model of a file, its tokenizer, and the tokens that stand before a prompt.
+) -> tuple[Any, Any]:
+    """The model of a file, and its tokenizer.
 
     The model is made by model(config(...), None), in evaluation mode, with float32 weights. The
     tokenizer is one of the library `tokenizers`. Raises ValueError naming what is wrong in the file
@@ -89,7 +89,7 @@ def load_gguf(
     """
     values, stored = read_gguf(path)
     try:
-        tokenizer, begin = read_tokenizer(values)
+        tokenizer = read_tokenizer(values)
         fields = _config(values, stored, config)
         made, arch = model(fields, None), values["general.architecture"]
         names = _names(fields.n_layer)
@@ -102,7 +102,7 @@ def load_gguf(
         made.load_state_dict(arrays, assign=True)
     except (ValueError, NotImplementedError) as error:  # the latter for a type of numbers
         raise ValueError(f"cannot open {path}: {error}") from error
-    return made.eval(), tokenizer, begin
+    return made.eval(), tokenizer
 
 
 def _config(values, stored, config):

@@ -41,10 +41,11 @@ _CHANGES = ("precompiled_charsmap", "remove_extra_whitespaces")
 # ---------------------------------------------------------------- reading
 
 
-def read_tokenizer(values: Mapping[str, Any]) -> tuple[Any, list[int]]:
+def read_tokenizer(values: Mapping[str, Any]) -> Any:
     """The tokenizer that the values tokenizer.ggml.* of a file describe.
 
-    Also the tokens that stand before a prompt. Raises ValueError naming what is not built.
+    It puts the tokens before a prompt that the file wants there. Raises ValueError naming what is
+    not built.
     """
     import tokenizers as library
 
@@ -71,14 +72,14 @@ def read_tokenizer(values: Mapping[str, Any]) -> tuple[Any, list[int]]:
         options = {"special": special, "normalized": False}
         model.add_tokens([library.AddedToken(token, **options) for token in added])
     if not own.get("add_bos_token", whole):
-        return model, []
+        return model
     bos = own.get("bos_token_id")
     if type(bos) is not int or not 0 <= bos < len(tokens):
         raise ValueError(f"the token bos stands before a prompt, and bos_token_id is {bos!r}")
     model.post_processor = library.processors.TemplateProcessing(
         single=[tokens[bos], "$A"], special_tokens=[(tokens[bos], bos)]
     )
-    return model, [bos]
+    return model
 
 
 def _byte_level(library, own, vocabulary):

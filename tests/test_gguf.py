@@ -66,9 +66,9 @@ PARTS = {
 def test_a_model_comes_back(tmp_path, parts):
     model, path = small(**PARTS[parts]), tmp_path / "new" / "model.gguf"
     save_gguf(path, model, TOKENIZER, "f32")
-    found, tokenizer, begin = opened(path)
+    found, tokenizer = opened(path)
     ends = dict(bos_token_id=299, eos_token_id=299)  # as in GPT-2
-    assert found.config == replace(model.config, token_ids=ends) and begin == []
+    assert found.config == replace(model.config, token_ids=ends)
     assert not found.training
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(found.state_dict()[name], array, strict=True)
@@ -419,8 +419,8 @@ def test_patterns(name):
     values = tokenizer_values(model.to_str(), 310)
     assert values["pre"] == name and values["model"] == "gpt2"
     assert values["token_type"][299:304] == [3, 3, 3, 4, 5]
-    found, begin = read_tokenizer(named({**values, "add_bos_token": False}))
-    assert begin == []
+    found = read_tokenizer(named({**values, "add_bos_token": False}))
+    assert [*BPETokenizer(found).begin] == []
     for text in SAMPLES:
         assert found.encode(text).ids == model.encode(text).ids, text
         plain = nfc.normalize_str(text) if nfc else text
@@ -443,33 +443,34 @@ def test_the_other_patterns():
         "starcoder": ["a", "++", " ", "1", "2", "3", "4", "5", " b"],
     }
     for name, expected in pieces.items():
-        found, _ = read_tokenizer(named({**values, "pre": name, "bos_token_id": 0}))
+        found = read_tokenizer(named({**values, "pre": name, "bos_token_id": 0}))
         parts = found.pre_tokenizer.pre_tokenize_str("a++ 12345 b")
         assert [part.replace("Ġ", " ") for part, _ in parts] == expected
-    cased = read_tokenizer(named({**values, "pre": "tekken", "bos_token_id": 0}))[0]
+    cased = read_tokenizer(named({**values, "pre": "tekken", "bos_token_id": 0}))
     assert [p for p, _ in cased.pre_tokenizer.pre_tokenize_str("ABCdefGH")] == ["ABCdef", "GH"]
-    assert read_tokenizer(named({k: v for k, v in values.items() if k != "pre"}))[0]  # default
+    assert read_tokenizer(named({k: v for k, v in values.items() if k != "pre"}))  # default
 
 
 def test_what_stands_before_a_prompt(tmp_path):
     values = tokenizer_values(TOKENIZER.to_json(), 300)
     for name, default in {"gpt-2": [], "qwen2": [], "llama-bpe": [299], "tekken": [299]}.items():
         its = {**values, "pre": name, "bos_token_id": 299}
-        assert read_tokenizer(named(its))[1] == default
+        assert [*BPETokenizer(read_tokenizer(named(its))).begin] == default
         for add in (True, False):
-            model, begin = read_tokenizer(named({**its, "add_bos_token": add}))
-            assert begin == ([299] if add else []) == [*BPETokenizer(model).begin]
-            assert BPETokenizer(model).encode("To be") == model.encode("To be").ids[len(begin) :]
-    model, begin = read_tokenizer(named({**values, "bos_token_id": 299, "add_bos_token": True}))
+            model = read_tokenizer(named({**its, "add_bos_token": add}))
+            begin = [299] if add else []
+            assert [*BPETokenizer(model).begin] == begin
+            assert [*begin, *BPETokenizer(model).encode("To be")] == model.encode("To be").ids
+    model = read_tokenizer(named({**values, "bos_token_id": 299, "add_bos_token": True}))
     save_gguf(tmp_path / "model.gguf", small(), BPETokenizer(model))
-    assert opened(tmp_path / "model.gguf")[2] == [299]
+    assert [*BPETokenizer(opened(tmp_path / "model.gguf")[1]).begin] == [299]
 
 
 def test_a_word_that_is_a_token_is_taken_whole():
     values = tokenizer_values(TOKENIZER.to_json(), 301)
     values["tokens"][300], values["token_type"][300] = "xyzzy", 1  # no merges make it
     for name, whole in {"llama-bpe": True, "gpt-2": False}.items():
-        found, _ = read_tokenizer(named({**values, "pre": name, "bos_token_id": 0}))
+        found = read_tokenizer(named({**values, "pre": name, "bos_token_id": 0}))
         assert (300 in found.encode("xyzzy").ids) == whole
 
 
@@ -498,24 +499,24 @@ def by_scores(text):
 
 
 def test_sentencepiece(tmp_path):
-    model, begin = read_tokenizer(named(SENTENCEPIECE))
+    model = read_tokenizer(named(SENTENCEPIECE))
     rng = RNG(3)
     for _ in range(300):
         text = "".join(rng.choice(list("aaabbc  é한"), rng.integers(1, 20)))
         ids = model.encode(text, add_special_tokens=False).ids
         assert ids == by_scores(text), text
         assert model.decode(ids) == text
-    assert begin == [1] and model.encode("ab").ids == [1, 262]
+    assert model.encode("ab").ids == [1, 262]
     assert model.encode("ab</s>c").ids == [1, 262, 2, 268, 267]
-    bare, _ = read_tokenizer(named({**SENTENCEPIECE, "add_space_prefix": False}))
+    bare = read_tokenizer(named({**SENTENCEPIECE, "add_space_prefix": False}))
     bare.model.unk_token = None  # as transformers writes it
     assert tokenizer_values(bare.to_str(), 300)["unknown_token_id"] == 0
     assert bare.encode("ab", add_special_tokens=False).ids == [260]
     for one in (model, bare):
         path = tmp_path / "model.gguf"
         save_gguf(path, small(), BPETokenizer(one, 2))
-        found, its, begin = opened(path)
-        assert begin == [1] and its.encode("ab  aaa é</s>").ids == one.encode("ab  aaa é</s>").ids
+        found, its = opened(path)
+        assert its.encode("ab  aaa é</s>").ids == one.encode("ab  aaa é</s>").ids
         assert found.config.token_ids["eos_token_id"] == 2
 
 
@@ -546,7 +547,7 @@ def test_tokenizers_that_a_file_cannot_say(model, message):
 
 
 def test_tokenizers_like_llama_2_that_a_file_cannot_say():
-    model, _ = read_tokenizer(named(SENTENCEPIECE))
+    model = read_tokenizer(named(SENTENCEPIECE))
     model.normalizer = norm.Sequence([norm.NFKC(), norm.Replace(" ", "▁")])
     with pytest.raises(ValueError, match="changes or cuts a text otherwise than Llama 2's"):
         tokenizer_values(model.to_str(), 310)

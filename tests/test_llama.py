@@ -1,5 +1,6 @@
 """Models of Llama's family and their folders, beside transformers where that is installed."""
 
+import functools
 import json
 import math
 
@@ -569,6 +570,51 @@ def library():
         return pytest.importorskip("transformers")
 
 
+def same_gradients(model, theirs, tolerance):
+    """Compare the gradients of all parameters, relative to the largest entry of each."""
+    gradients, names = {n: p.grad.numpy() for n, p in theirs.named_parameters()}, llama_names(2)
+    for name, p in model.named_parameters():
+        g = gradients[names[name]]
+        g = g.T if g.shape != p.shape or "proj" in names[name] else g
+        np.testing.assert_allclose(p.grad, g, rtol=0, atol=tolerance * np.abs(g).max())
+
+
+def in_float64(theirs, frequencies):
+    """A model of transformers whose angles and norms are float64, too: its own are float32."""
+    import torch
+
+    def rotary(x, position_ids):
+        angles = (position_ids[..., None] * torch.tensor(frequencies)).tile(2)  # (B, T, D)
+        return angles.cos(), angles.sin()
+
+    def norm(module, x):
+        eps = module.variance_epsilon
+        return torch.nn.functional.rms_norm(x, module.weight.shape, module.weight, eps)
+
+    theirs.model.rotary_emb.forward = rotary
+    for module in theirs.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = functools.partial(norm, module)
+    return theirs.double()
+
+
+@each_family
+def test_loss_and_gradients_in_float64(library, tmp_path, changes):
+    import torch
+
+    model = small(**changes)
+    model.save_pretrained(tmp_path)
+    auto = library.AutoModelForCausalLM  # whose "eager" has a softmax in float32
+    theirs = auto.from_pretrained(tmp_path, attn_implementation="sdpa")
+    logits = in_float64(theirs, model.frequencies)(torch.tensor(IDS)).logits[:, :-1]
+    expected = torch.nn.functional.cross_entropy(logits.mT, torch.tensor(IDS[:, 1:]))
+    loss = model.to(np.float64).loss(IDS[:, :-1], IDS[:, 1:])
+    np.testing.assert_allclose(loss.data, expected.item(), rtol=1e-12)
+    loss.backward()
+    expected.backward()
+    same_gradients(model, theirs, 1e-12)
+
+
 def test_a_run_opens_in_transformers(library, run):
     import torch
 
@@ -598,12 +644,7 @@ def test_the_same_as_transformers_both_ways(library, tmp_path, changes):
     np.testing.assert_allclose(model(IDS).data, expected, rtol=0, atol=1e-5 * scale)
     model.loss(IDS[:, :-1], IDS[:, 1:]).backward()
     result.loss.backward()
-    gradients = {name: p.grad.numpy() for name, p in theirs.named_parameters()}
-    names = llama_names(2)
-    for name, p in model.named_parameters():
-        g = gradients[names[name]]
-        g = g.T if g.shape != p.shape or "proj" in names[name] else g
-        np.testing.assert_allclose(p.grad, g, rtol=0, atol=1e-4 * np.abs(g).max())
+    same_gradients(model, theirs, 1e-4)
     tokens = theirs.generate(ids[:1, :5], max_new_tokens=11, do_sample=False, eos_token_id=None,
                              attention_mask=torch.ones_like(ids[:1, :5]))  # fmt: skip
     assert model.generate(IDS[0, :5], 11, temperature=0).tolist() == tokens[0].tolist()

@@ -69,8 +69,8 @@ class Architecture:
     load: Callable[[Path], Any] | None = None  # (directory); None: nn.files.load_model
     # (config, activation_checkpointing) to the count of numbers kept for backward per token.
     kept: Callable[[Any, bool], float] = lambda config, checkpointing: 0.0
-    # (path) of a .gguf file to its model, its tokenizer, and the tokens before a prompt.
-    load_file: Callable[[Path], tuple[Any, Any, Any]] | None = None
+    # (path) of a .gguf file to its model and its tokenizer, one of the library `tokenizers`.
+    load_file: Callable[[Path], tuple[Any, Any]] | None = None
     types: Iterable[str] = ()  # model_type in the folders of other programs that `load` opens
     defaults: Mapping[str, Any] = field(default_factory=dict)  # of a new model, beside its config's
 

@@ -226,7 +226,7 @@ def load_folder(directory: Path | str, architecture: Architecture) -> tuple[Any,
     """The model and tokenizer of a run, a folder, or a .gguf file; ValueError if there is none."""
     directory = Path(directory)
     if architecture.load_file and directory.suffix == ".gguf" and directory.is_file():
-        model, library, _ = architecture.load_file(directory)
+        model, library = architecture.load_file(directory)
         return model, _bpe_of(BPETokenizer(library, None), asdict(model.config))
     stopped = _has(directory, _STATE) and not _has(directory, "model.safetensors")
     if stopped or not _has(directory, "config.json"):
