@@ -1,6 +1,6 @@
 """A small language model, whole: config, model, loss, generation, training, command line.
 
-    python tinygpt.py                                      the five-sentence example
+    python tinygpt.py                                      five sentences; --tour explains it
     python tinygpt.py train FILE --out-dir RUN             train on a text
     python tinygpt.py train --out-dir RUN --resume         go on where it stopped
     python tinygpt.py train FILE --out-dir RUN --procs 4   on four cores
@@ -328,11 +328,11 @@ CORPUS = (
 )
 
 
-def run_example(seed: int = 0) -> float:
-    """Train a model on five sentences and print what it has learnt; returns its loss."""
+def run_example(seed: int = 0, say: Callable[[str], None] = print) -> float:
+    """Train a model on five sentences and `say` what it has learnt; returns its loss."""
     rng = np.random.default_rng(seed)
     tokenizer = WordTokenizer().fit(CORPUS)
-    print(f"Vocabulary: {tokenizer.vocab_size} tokens: {' '.join(tokenizer.tokens[:9])} ...")
+    say(f"Vocabulary: {tokenizer.vocab_size} tokens: {' '.join(tokenizer.tokens[:9])} ...")
 
     sentences = [[START, *tokenizer.encode(sentence), END] for sentence in CORPUS]
     T = max(map(len, sentences)) - 1
@@ -344,22 +344,22 @@ def run_example(seed: int = 0) -> float:
         positions="sinusoidal", activation="relu", norm_first=False,
     )  # fmt: skip
     model = TinyGPT(config, rng)
-    print(f"Model: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, "
-          f"{sum(p.size for p in model.parameters()):,} parameters")  # fmt: skip
+    say(f"Model: {config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, "
+        f"{sum(p.size for p in model.parameters()):,} parameters")  # fmt: skip
     recipe = TrainConfig(max_iters=300, warmup_iters=20, optimizer="adamw", learning_rate=3e-3,
                          seed=seed)  # fmt: skip
     losses = train(Training(model, recipe), lambda rng: (ids, targets), ignore_index=PAD)
     metrics = [{"iteration": i, "loss": loss} for i, loss in enumerate(losses, 1)]
     plot_losses(Path("training_loss.png"), {"example": metrics})
-    print("Loss curve: training_loss.png\n")
+    say("Loss curve: training_loss.png\n")
     for prompt in ("the cat", "the dog", "the mat"):
         start = [START, *tokenizer.encode(prompt)]
         generated = model.generate(start, 12, temperature=0.8, stop=END, rng=rng)
         words = [i for i in generated[1:].tolist() if i != END]
-        print(f"{prompt} -> {tokenizer.decode(words)}")
+        say(f"{prompt} -> {tokenizer.decode(words)}")
     with no_grad():
         loss = model.loss(ids, targets, ignore_index=PAD).item()
-    print(f"\nAverage loss {loss:.4f} nats per word, perplexity {math.exp(loss):.3f}")
+    say(f"\nAverage loss {loss:.4f} nats per word, perplexity {math.exp(loss):.3f}")
     return loss
 
 
@@ -441,7 +441,7 @@ def main(arguments: list[str] | None = None) -> None:
             with output_is_optional():
                 run_train(args, team)
         elif args.command is None:
-            run_example(args.seed or 0)
+            run_example(args.seed or 0, args.say)
         else:
             globals()[f"run_{args.command}"](args)
 

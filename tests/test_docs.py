@@ -12,7 +12,9 @@ import pytest
 import tinygpt
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PATHS = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
+DOCUMENTS = sorted(path.relative_to(ROOT).as_posix() for path in PATHS)
+GUIDES = [name for name in DOCUMENTS if "/tour/" not in name and not re.search(r"\bko\b", name)]
 TEXTS = {name: (ROOT / name).read_text("utf-8") for name in DOCUMENTS}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 COMMANDS = "train evaluate plot explain generate chat".split()
@@ -33,7 +35,7 @@ def prose(name):
 # ---------------------------------------------------------------- code
 
 
-@each_document
+@pytest.mark.parametrize("name", GUIDES)  # the others: test_tour.py
 def test_code_prints_what_is_shown(name, tmp_path, monkeypatch, registry):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "document"}
@@ -51,7 +53,7 @@ def test_code_prints_what_is_shown(name, tmp_path, monkeypatch, registry):
 @each_document
 def test_code_blocks_say_their_language(name):
     assert TEXTS[name].count("```") == 2 * len(blocks(name))
-    assert {kind for kind, _, _ in blocks(name)} <= {"python", "sh", "text"}
+    assert {kind for kind, _, _ in blocks(name)} <= {"python", "sh", "text", "diff"}
 
 
 # ---------------------------------------------------------------- commands
@@ -166,7 +168,7 @@ def test_links_lead_somewhere(name):
 
 
 def test_the_readme_links_to_every_guide():
-    assert {name for name in DOCUMENTS if name != "README.md"} <= set(links("README.md"))
+    assert {*GUIDES, "docs/tour/README.md"} - {"README.md"} <= set(links("README.md"))
 
 
 @each_document

@@ -23,6 +23,7 @@ from ..config import choices
 from ..sampling import Sampling
 from .team import started_from
 from .tokenizers import TOKENIZERS
+from .tour import tell
 from .training import TrainConfig
 
 __all__ = [
@@ -42,6 +43,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message in one line and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help lists all options)\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments, as ArgumentParser.parse_args gives them."""
+        found = super().parse_args(args, namespace)
+        if found.command and found.say is tell:
+            self.error(f"--tour explains the example, not {found.command}: leave one of them out")
+        return found
 
 
 def add_options(parser: argparse.ArgumentParser, cls: type, **defaults: Any) -> None:
@@ -98,6 +106,8 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
                   formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     seed = "the same seed gives the same result (default: 0 for the example, 1337 for train)"
     main.add_argument("--seed", type=int, metavar="N", help=seed)
+    main.add_argument("--tour", dest="say", action="store_const", const=tell, default=print,
+                      help="explain what the example prints")  # fmt: skip
     versions = f"tinygpt-numpy {autograd.__version__}, Python {platform.python_version()}, NumPy "
     main.add_argument("--version", action="version", version=versions + np.__version__)
     commands = main.add_subparsers(dest="command", metavar="COMMAND")

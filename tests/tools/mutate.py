@@ -50,7 +50,7 @@ TESTS = ["tests", "autograd", "nn"]
 LEFT_OUT = [
     f"test_{name}.py"
     for name in """tinygpt gpt2 training team threads tokens files monitor memory contract project
-    docs pytorch types packaging llama chat""".split()
+    docs tour tour_exercises pytorch types packaging llama chat""".split()
 ]
 KILLED, SURVIVED, INVALID, AGAIN = 10, 11, 12, 13  # exit codes of a fork
 MEMORY = 6 << 30
