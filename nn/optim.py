@@ -264,9 +264,8 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay: by default of matrices only, not of biases and norms.
 
-    A group's own "weight_decay" applies to all of its parameters. The
-    correction for the first steps counts them for each parameter, from its first gradient on.
-    Loshchilov, Hutter: Decoupled
+    A group's own "weight_decay" applies to all of its parameters. The correction for the first
+    steps counts them for each parameter, from its first gradient on. Loshchilov, Hutter: Decoupled
     Weight Decay Regularization, arXiv:1711.05101.
 
     >>> x = Tensor([1.0, -2.0], requires_grad=True)
