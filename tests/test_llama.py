@@ -517,6 +517,8 @@ def test_shorter_sequences_in_training(run, capsys, tmp_path):
     assert tinygpt.load(tmp_path / "new")[0].config == tinygpt.load(run)[0].config
     line = refused(capsys, "train", "--out-dir", tmp_path / "new", "--resume", "--context", 6)
     assert "the run has context 5 and cannot go on with 6" in line
+    line = refused(capsys, "train", "--out-dir", tmp_path / "new", "--resume", "--dropout", 0.1)
+    assert "the run has no dropout and cannot go on with 0.1" in line
 
 
 @pytest.mark.parametrize(
@@ -526,7 +528,7 @@ def test_shorter_sequences_in_training(run, capsys, tmp_path):
         ("--no-norm-first", "--arch llama has no norm_first: leave it out, or take --arch gpt"),
         ("--arch gpt --n-kv-head 2", "gpt has no n_kv_head: leave it out, or take --arch llama"),
         ("--activation relu --head-dim 4", "--arch llama has no activation: leave it out"),
-        ("--init-from {run} --dropout 0.1", "has dropout None and cannot be trained further with"),
+        ("--init-from {run} --dropout 0.1", "has no dropout and cannot be trained further with"),
     ],
 )
 def test_options_of_the_other_architecture_are_refused(run, capsys, tmp_path, flags, message):

@@ -418,7 +418,7 @@ def _base_model(request, architecture):
     for name, value in asked.items():
         if value not in (None, its.get(name)) and not (name == "dropout" and name in its):
             raise ValueError(
-                f"the model in {request.init_from} has {name} {its.get(name)} and cannot be "
+                f"the model in {request.init_from} has {_shown(its, name)} and cannot be "
                 f"trained further with {value}: leave the flag, or the --preset, out"
             )
     if not {"optimizer", "learning_rate"} & request.training.keys():  # small steps
@@ -464,7 +464,7 @@ def _resumed_run(request, architecture, files):
     """The Run in a directory, as it was when it was last saved."""
     directory = request.directory
     arrays, header, settings = _read_state(directory)
-    _check_unchanged(request, settings)
+    _check_unchanged(request, settings, architecture)
     _warn_if_changed(directory / "settings.json", settings)
     changed = {k: v for k, v in request.training.items() if k in _CHANGEABLE}
     before = dict(settings["training"])
@@ -494,17 +494,22 @@ def _read_state(directory):
     return arrays, header, json.loads(header["settings"])
 
 
-def _check_unchanged(request, settings):
+def _check_unchanged(request, settings, architecture):
     """Raise ValueError if a flag beside --resume is not what the run was started with."""
-    before = {**settings["training"], **settings["model"]}
+    model = architecture.config(**settings["model"])  # with values for options that came later
+    before = {**vars(TrainConfig(**settings["training"])), **vars(model)}
     before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
     before |= {"vocab_size": settings["text"]["vocab_size"], "init_from": settings["init_from"]}
     for name, value in request.fixed().items():
-        if value != before.get(name, value):  # an old run has no value for a new option
+        if name not in before or value != before[name]:
             raise ValueError(
-                f"the run has {name} {before[name]} and cannot go on with {value}: leave the flag, "
-                "or the --preset, out, or start another run"
+                f"the run has {_shown(before, name)} and cannot go on with {value}: leave the "
+                "flag, or the --preset, out, or start another run"
             )
+
+
+def _shown(options, name):
+    return f"{name} {options[name]}" if name in options else f"no {name}"
 
 
 def _warn_if_changed(path, settings):
