@@ -255,7 +255,7 @@ def causal_attention(qkv, n_head, dropout_mask=None, scale=None):
 
     def vjp(g):
         gx = np.empty((B, T, 3, H, D), dtype)
-        pull(g.reshape(y.shape), *gx.transpose(2, 0, 1, 3, 4))
+        pull(g, *gx.transpose(2, 0, 1, 3, 4))
         return gx.reshape(qkv.shape)
 
     return y.reshape((*lead, T, H * D)), (vjp,)
@@ -292,7 +292,7 @@ def grouped_attention(q, k, v, scale=None):
 
     def vjp(g):
         gradients = [np.empty(shape, q.dtype) for shape in shapes]
-        pull(g.reshape(y.shape), *gradients)
+        pull(g, *gradients)
         return tuple(gx.reshape(x.shape) for gx, x in zip(gradients, (q, k, v), strict=True))
 
     return y.reshape(q.shape), vjp

@@ -1056,7 +1056,7 @@ def test_a_generator_that_is_none(rng):
 
 
 def test_dropout_without_a_generator():
-    for rng in (None, 0):
+    for rng in (None, 0, 5):
         with pytest.raises(TypeError, match=r"dropout: expected a generator.*default_rng"):
             F.dropout(Tensor([1.0]), 0.5, rng)
 
