@@ -4,6 +4,7 @@ import ast
 import itertools
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +82,22 @@ def test_notebooks_are_those_of_the_pages(path):
     assert path.read_text("utf-8") == NOTEBOOKS[path], stale
 
 
+def test_a_page_can_be_run_by_its_number(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tour.main(["2"])
+    assert capsys.readouterr().out == "3.0 2.0 1.0\n7.0\n16777216.0 16777216\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["chain-rule.png"]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    for page, message in [(11, "There is no page 11: the pages are 1 to 10."),
+                          (4, "This needs numpy: pip install -e '.[test]'")]:  # fmt: skip
+        with pytest.raises(SystemExit) as stop:
+            tour.main([str(page)])
+        assert stop.value.code == 2 and capsys.readouterr().err == message + "\n"
+
+
 def test_a_notebook_says_if_the_project_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="git clone"):
+    with pytest.raises(FileNotFoundError, match="Start Jupyter in the project's folder"):
         exec(tour._FIRST_CELL, {})
 
 

@@ -17,6 +17,7 @@ import io
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,9 @@ folders = [Path.cwd(), *Path.cwd().parents]
 root = next((folder for folder in folders if (folder / "tinygpt.py").exists()), None)
 if root is None:
     raise FileNotFoundError(
-        "The project is not here. In Colab, run first: !git clone ADDRESS-OF-THE-PROJECT project "
-        "and then: %cd project"
+        "The project is not here. Start Jupyter in the project's folder. In Colab, put the folder "
+        "there first, with !git clone and its address, then %cd into it, and run "
+        "!pip install -e '.[test]'"
     )
 sys.path.insert(0, str(root))
 """
@@ -148,19 +150,29 @@ def write() -> None:
         path.write_text(text, "utf-8")
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m docs.tour", description="Run a page.")
-    parser.add_argument("page", nargs="?", type=int, choices=range(1, len(PAGES) + 1))
-    parser.add_argument("--write", action="store_true", help="bring all that is made up to date")
-    args = parser.parse_args()
+    parser.add_argument("page", nargs="?", type=int, help=f"a number from 1 to {len(PAGES)}")
+    parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(arguments)
     if args.write:
         write()
-    elif args.page:
-        for text in run(PAGES[args.page - 1]):
-            print(text, end="", flush=True)
-    else:
+    elif args.page is None:
         parser.print_help()
+    elif not 1 <= args.page <= len(PAGES):
+        sys.exit(_refuse(f"There is no page {args.page}: the pages are 1 to {len(PAGES)}."))
+    else:
+        try:
+            for text in run(PAGES[args.page - 1]):
+                print(text, end="", flush=True)
+        except ModuleNotFoundError as error:
+            sys.exit(_refuse(f"This needs {error.name}: pip install -e '.[test]'"))
+
+
+def _refuse(message):
+    print(message, file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":
