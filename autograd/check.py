@@ -18,6 +18,7 @@ from .tensor import Tensor, grad
 
 __all__ = ["check_gradients"]
 
+__tracebackhide__ = True  # pytest shows the line of the test, and not those here
 _EPS = np.finfo(float).eps
 _STEP = _EPS ** (1 / 3)  # balances truncation, step**2, with rounding, eps / step
 

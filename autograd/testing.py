@@ -22,6 +22,7 @@ from .tensor import Tensor, grad
 
 __all__ = ["Program", "arrays", "axes", "broadcastable", "check_op", "indices", "programs"]
 
+__tracebackhide__ = True  # pytest shows the line of the test, and not those here
 
 # ---------------------------------------------------------------- strategies
 

@@ -1,6 +1,10 @@
 """The tester tested: what autograd.testing draws, and which wrong ops its tests catch."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -522,3 +526,15 @@ def test_programs_are_values():
     assert {program: 1}[dataclasses.replace(program)] == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
         program.steps = ()
+
+
+def test_a_failure_shows_the_line_of_the_test(tmp_path):
+    """And not the source of the check."""
+    code = """from autograd import check_gradients\n\ndef test_it():
+    check_gradients(lambda x: x * x.data, 3.0)\n"""
+    (tmp_path / "test_wrong.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_wrong.py"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    shown = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True).stdout
+    assert "> " in shown and "check_gradients(lambda x" in shown
+    assert "backward gives" in shown and "_check(outputs" not in shown
