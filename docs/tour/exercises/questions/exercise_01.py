@@ -1,7 +1,7 @@
 """Exercises of page 1 of the tour, docs/tour/01-a-number.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 1
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 1
 """
 
 from docs.tour.exercises.pages import from_page

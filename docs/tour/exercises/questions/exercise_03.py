@@ -1,7 +1,7 @@
 """Exercises of page 3 of the tour, docs/tour/03-is-it-right.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 3
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 3
 """
 
 import math

@@ -1,7 +1,7 @@
 """Exercises of page 4 of the tour, docs/tour/04-arrays.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 4
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 4
 """
 
 import numpy as np

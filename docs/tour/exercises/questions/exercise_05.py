@@ -1,7 +1,7 @@
 """Exercises of page 5 of the tour, docs/tour/05-matrix-products.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 5
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 5
 """
 
 import numpy as np

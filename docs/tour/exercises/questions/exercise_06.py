@@ -1,7 +1,7 @@
 """Exercises of page 6 of the tour, docs/tour/06-cross-entropy.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 6
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 6
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Exercises of page 7 of the tour, docs/tour/07-attention.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 7
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 7
 """
 
 import math

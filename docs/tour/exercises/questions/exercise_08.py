@@ -1,7 +1,7 @@
 """Exercises of page 8 of the tour, docs/tour/08-gpt.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 8
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 8
 """
 
 import numpy as np

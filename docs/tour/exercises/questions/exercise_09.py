@@ -1,7 +1,7 @@
 """Exercises of page 9 of the tour, docs/tour/09-training.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 9
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 9
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Exercises of page 10 of the tour, docs/tour/10-writing.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 10
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 10
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ def softplus(x):
     """log(1 + e to the power of x), for each entry of an array of any shape.
 
     Return two things: the value and a tuple with one function of g, the gradient of x. Neither may
-    overflow: for 1000 the value is 1000 and the slope is 1; for -1000 both are 0. The value may
-    be written as max(x, 0) + log(1 + e to the power of -|x|), where nothing is large.
+    become inf or nan: for 1000 the value is 1000 and the slope is 1; for -1000 both are 0. The
+    value may be written as max(x, 0) + log(1 + e to the power of -|x|), where nothing is large.
 
     Example: softplus([0.0]).data is [0.6931].
     """

@@ -27,7 +27,8 @@ def broken_backward(result):
     All these Values have `grad` 0.0 and a `serial` before. The function returns nothing.
 
     This walk has two faults. For x * x + x and x = 3 it gives x the gradient 3 in place of 7.
-    When this is mended, try y = x * x and y * x + y. Write the walk so that it is always right.
+    When this is mended, try y = x * x and y * x + y. Write the walk so that it is always right,
+    and quick, too, where very many ways lead to a Value.
     """
     found, todo = {result}, [result]
     while todo:

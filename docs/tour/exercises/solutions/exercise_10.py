@@ -27,8 +27,8 @@ def softplus(x):
     """log(1 + e to the power of x), for each entry of an array of any shape.
 
     Return two things: the value and a tuple with one function of g, the gradient of x. Neither may
-    overflow: for 1000 the value is 1000 and the slope is 1; for -1000 both are 0. The value may
-    be written as max(x, 0) + log(1 + e to the power of -|x|), where nothing is large.
+    become inf or nan: for 1000 the value is 1000 and the slope is 1; for -1000 both are 0. The
+    value may be written as max(x, 0) + log(1 + e to the power of -|x|), where nothing is large.
 
     Example: softplus([0.0]).data is [0.6931].
     """
