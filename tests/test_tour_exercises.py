@@ -221,7 +221,7 @@ FIND = "x = np.array([[0.3, -1.2, 0.5], [1.1, 0.4, -0.7]])\n"
 WRONG = [
     ("subtract", 'return Value(y.data - x.data, (x, y), "-")', "first number minus the second"),
     ("subtract", 'return Value(x.data - y.data, (y, x), "-")', "arrived: (y, x) hint"),
-    ("subtract", 'return Value(x.data - y.data, (x.data, y.data), "-")', "arrived: (a float, a float)"),
+    ("subtract", 'return Value(x.data - y.data, (x.data, y.data), "-")', "(a float, a float)"),
     ("subtract", 'return Value(x.data - y.data, (x, y), "+")', "expected: '-' arrived: '+'"),
     ("subtract", "return x.data - y.data", "expected: a Value arrived: "),
     ("subtract", 'Value(x.data - y.data, (x, y), "-")', "Is there a `return`?"),
@@ -344,6 +344,8 @@ WRONG = [
     ("adam_step", ADAM.format("g**2", "m / (s**0.5 + 1e-8)"), "too small at first"),
     ("adam_step", ADAM.format("g**2", "-m_now / (s_now**0.5 + 1e-8)"), "p moves against m_now"),
     ("adam_step", ADAM.format("g**2", "m_now / (s_now + 1e-8)"), "p moves against m_now"),
+    ("adam_step", "return None, m + 0.1 * (g - m), s + 0.01 * (g * g - s)", "a `return`"),
+    ("adam_step", "return p[:1] * 2, m + 0.1 * (g - m), s + 0.01 * (g * g - s)", "p moves"),
     ("adam_step", "return ()", "arrived: () hint: Return a tuple of this length"),
     ("adam_step", "m += 0.1 * (g - m)\ns += 0.01 * (g * g - s)\n"
      "root = (s / (1 - 0.99**step)) ** 0.5\n"

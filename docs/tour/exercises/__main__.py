@@ -60,15 +60,15 @@ def line_of(error: BaseException, path: Path) -> str:
 
 def raised(error: BaseException, path: Path, call: str) -> list[tuple[str, str]]:
     """What to show of an exception in a check."""
-    facts = [("given", call), ("error", told(error, path))]
-    frames = traceback.extract_tb(error.__traceback__)
-    if not line_of(error, path):
-        facts += [("hint", "It was raised when the engine used what you returned.")]
-    elif "arrays can be converted to Python scalars" in str(error):
-        facts += [("hint", "Use np.exp, not math.exp: `math` is for single numbers.")]
-    elif not any(frame.filename == str(path) for frame in frames):
-        facts += [("hint", "It was raised in your op, called by the engine.")]
-    return facts if call else facts[1:]
+    hint = ""
+    if "arrays can be converted to Python scalars" in str(error):
+        hint = "Use np.exp, not math.exp: `math` is for single numbers."
+    elif not line_of(error, path):
+        hint = "It was raised when the engine used what you returned."
+    elif str(path) not in [frame.filename for frame in traceback.extract_tb(error.__traceback__)]:
+        hint = "It was raised in your op, called by the engine."
+    facts = [("given", call), ("error", told(error, path)), ("hint", hint)]
+    return [(label, text) for label, text in facts if text]
 
 
 def told(error: BaseException, path: Path) -> str:

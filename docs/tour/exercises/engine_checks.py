@@ -7,6 +7,7 @@ go from the plainest to the trap, and each has its own hint.
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -54,28 +55,29 @@ def divide(m: Any) -> None:
                    "The data is the first number divided by the second.", slopes)  # fmt: skip
 
 
-def broken_backward(m: Any) -> None:
-    Value = from_page(2, "Value")
-    backward = Value.backward
-    del Value.backward  # or the answer could be to call it
-    reads = []
-    adds = "If two ways lead to a Value, what happens to the gradient that came first?"
-    order = ("A Value may hand on its gradient only when all of it has arrived. What do the serial "
-             "numbers tell? See 'Two ways add up, and the order matters'.")  # fmt: skip
+def limit_reads(Value: Any) -> list[str]:
+    """Refuse to read the attributes of Values too often; the reads, to be cleared, are returned."""
+    reads: list[str] = []
 
     def read(value, name):
         reads.append(name)
         if len(reads) > 100_000:
-            raise NotYet(text, "a few steps for each Value", "more and more steps",
-                         "Each Value hands on once, when all has arrived.")  # fmt: skip
+            hint = "Each Value hands on once, when all has arrived."
+            raise NotYet("x + x, and so on, 24 times", "25 Values hand on", "far more steps", hint)
         return object.__getattribute__(value, name)
 
     Value.__getattribute__ = read
+    return reads
 
-    def doubled(x, y):
-        for _ in range(24):
-            y = y + y
-        return x * y
+
+def broken_backward(m: Any) -> None:
+    Value = from_page(2, "Value")
+    backward = Value.backward
+    del Value.backward  # or the answer could be to call it
+    reads = limit_reads(Value)
+    adds = "If two ways lead to a Value, what happens to the gradient that came first?"
+    order = ("A Value may hand on its gradient only when all of it has arrived. What do the serial "
+             "numbers tell? See 'Two ways add up, and the order matters'.")  # fmt: skip
 
     def mixed(x, y):
         values, rng = [x, y], np.random.default_rng(5)
@@ -90,7 +92,7 @@ def broken_backward(m: Any) -> None:
         ("z * x + z, where z = x * x", lambda x, y: (lambda z: z * x + z)(x * x), order),
         ("z + z * y, where z = x * y", lambda x, y: (lambda z: z + z * y)(x * y), order),
         ("eleven random steps", mixed, order),
-        ("x * y, where y = y + y, 24 times", doubled, order),
+        ("x + x, and so on, 24 times", lambda x, y: reduce(lambda x, _: x + x, range(24), x), adds),
     ]:
         for seed in range(3):
             right, own = ([Value(draw(seed)), Value(draw(seed + 10))] for _ in range(2))

@@ -42,17 +42,12 @@ def numbers(x: Any) -> np.ndarray | None:
         return None
 
 
-def listed(texts: Sequence[str], x: Any) -> str:
-    """Texts in the brackets of x, a list or a tuple."""
-    text = ", ".join(texts)
-    return f"[{text}]" if isinstance(x, list) else f"({text}{',' * (len(texts) == 1)})"
-
-
 def shown(x: Any, digits: int = 5) -> str:
     """A number, an array or a tuple as text, short enough to read."""
     array = numbers(x)
     if isinstance(x, (tuple, list)) and len(x) <= 12:
-        return listed([shown(part, digits) for part in x], x)
+        text = ", ".join(shown(part, digits) for part in x)
+        return f"[{text}]" if isinstance(x, list) else f"({text}{',' * (len(x) == 1)})"
     if array is None:
         if numbers(getattr(x, "data", None)) is not None:
             return f"{type(x).__name__}({shown(x.data, digits)})"
@@ -152,10 +147,11 @@ def check_step(
         names = dict(zip(map(id, values), "xy", strict=False))
         several = isinstance(made.parents, (tuple, list))
         found = made.parents if several else [made.parents]
-        arrived = [names.get(id(p), f"a {type(p).__name__}") for p in found]
-        arrived = listed(arrived, made.parents) if several else f"{arrived[0]}, without a tuple"
-        raise NotYet(f"{given}.parents", listed([*names.values()], ()), arrived,
-                     "One step makes the result from what was given, in this order.")  # fmt: skip
+        found = type(found)(names.get(id(p), f"a {type(p).__name__}") for p in found)
+        arrived = shown(found) if several else f"{found[0]}, without a tuple"
+        hint = "One step makes the result from what was given, in this order."
+        texts = (text.replace("'", "") for text in (shown((*names.values(),)), arrived))
+        raise NotYet(f"{given}.parents", *texts, hint)
     if made.step != sign:
         hint = "`step` says which step made the Value."
         raise NotYet(f"{given}.step", repr(sign), repr(made.step), hint)
