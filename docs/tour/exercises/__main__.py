@@ -63,6 +63,8 @@ def raised(error: BaseException, path: Path, call: str) -> list[tuple[str, str]]
     hint = ""
     if "arrays can be converted to Python scalars" in str(error):
         hint = "Use np.exp, not math.exp: `math` is for single numbers."
+    elif "read-only" in str(error):
+        hint = "`x += y` changes the array itself; `x = x + y` makes a new one."
     elif not line_of(error, path):
         hint = "It was raised when the engine used what you returned."
     elif str(path) not in [frame.filename for frame in traceback.extract_tb(error.__traceback__)]:
