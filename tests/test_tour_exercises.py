@@ -10,11 +10,13 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from docs.tour.__main__ import PAGES, engine
 from docs.tour.exercises import engine_checks, network_checks
 from docs.tour.exercises.__main__ import QUESTIONS, exercises, main
+from docs.tour.exercises.judge import shown
 from docs.tour.exercises.pages import from_page
 
 ROOT = Path(__file__).parent.parent
@@ -113,7 +115,7 @@ def test_the_list_shows_how_far_each_exercise_is(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["page", "1", "subtract", "right"]
     assert lines[1].split() == ["count_values", "not", "begun"]
-    assert lines[2].startswith("page 2   divide              exercise_02.py, line 1: SyntaxError")
+    assert lines[2].startswith("page 2   divide             exercise_02.py, line 1: SyntaxError")
     assert lines[4].split() == ["page", "3", "sine", "no", "file", "yet"]
     assert len(lines) == len(PAGE_OF)
 
@@ -174,6 +176,11 @@ square = (deviation * deviation).mean(axis=-1, keepdims=True)
 return {}
 """
 BLOCK = "block = 4 * C * C + 4 * C + 2 * C * d_ff + d_ff + C + 4 * C\n"
+ROWS = "np.maximum(1, counts.sum(axis=1, keepdims=True))"
+LOSS = """
+p = counts / {0}
+return -({2} * {1}(np.where(counts > 0, p, 1))).sum() / counts.sum()
+"""
 ADAM = """
 m = m + 0.1 * (g - m)
 s = s + 0.01 * ({} - s)
@@ -184,13 +191,37 @@ FLOOR = """
 lines = [("<START>", *sentence.split(), "<END>") for sentence in sentences]
 seen = Counter(line[:n] for line in lines for n in range(1, len(line) + 1))
 """
+COUNTER = "from collections import Counter\n"
+COSTS = """
+costs = [np.log(seen[s[:n]] / seen[s[: n + 1]]) for s in lines for n in range(1, len(s))]
+return sum(costs) / len(costs)
+"""
 TOP = "kept = logits >= np.sort(logits)[-k]\n"
+PATHS = """
+def walk(value, gradient):
+    value.grad += gradient
+    for parent, slope in zip(value.parents, value.slopes, strict=True):
+        walk(parent, gradient * slope)
+walk(result, 1.0)
+"""
+SHIFT = """
+p = np.exp(x - x.{})
+p = p / p.sum(axis=axis, keepdims=True)
+return p, (lambda g: {},)
+"""
+SLOPE = "p * (g - (p * g).sum(axis=axis, keepdims=True))"
+EACH = """
+rng = np.random.default_rng(0)
+for shape, axis in [((3,), 0), ((2, 3), 0), ((2, 3), 1), ((2, 3, 2), 1)]:
+    x = rng.standard_normal(shape)
+    check_gradients(lambda x: candidate(x, axis=axis), x)
+"""
 FIND = "x = np.array([[0.3, -1.2, 0.5], [1.1, 0.4, -0.7]])\n"
 
 WRONG = [
     ("subtract", 'return Value(y.data - x.data, (x, y), "-")', "first number minus the second"),
-    ("subtract", 'return Value(x.data - y.data, (y, x), "-")', "arrived: tuple of y and x hint"),
-    ("subtract", 'return Value(x.data - y.data, (x.data, y.data), "-")', "x and y themselves"),
+    ("subtract", 'return Value(x.data - y.data, (y, x), "-")', "arrived: (y, x) hint"),
+    ("subtract", 'return Value(x.data - y.data, (x.data, y.data), "-")', "(a float, a float)"),
     ("subtract", 'return Value(x.data - y.data, (x, y), "+")', "expected: '-' arrived: '+'"),
     ("subtract", "return x.data - y.data", "expected: a Value arrived: "),
     ("subtract", 'Value(x.data - y.data, (x, y), "-")', "Is there a `return`?"),
@@ -206,8 +237,13 @@ WRONG = [
     ("broken_backward", TOO_EARLY, "only when all of it has arrived"),
     ("broken_backward", OVERWRITTEN, "the gradient that came first"),
     ("broken_backward", "result.backward()", "AttributeError"),
+    ("broken_backward", PATHS, "given: x + x, and so on, 24 times expected: a few steps"),
+    ("broken_backward", "while True:\n    result.grad = 1.0 * result.data",
+     "given: x * y expected: a few steps for each Value arrived: very many steps hint: Each Value"),
     ("broken_backward", "return None", "The slopes of the one step"),
     ("sine", SINE.format("math.sin(x.data)"), "known from school"),
+    ("sine", 'return Value(math.sin(x.data), x, "sin", (1.0,))',
+     "expected: (x,) arrived: x, without a tuple"),
     ("sine", SINE.format("-math.cos(x.data)"), "known from school"),
     ("sine", SINE.format("1.0"), "known from school"),
     ("sine", 'return Value(math.cos(x.data), (x,), "sin", (1.0,))', "Use math.sin"),
@@ -218,7 +254,8 @@ WRONG = [
     ("which_is_wrong", 'return ["power"], 1', "The form is"),
     ("passes_by_accident", "return 1.0", "2.000000 and 3.000000"),
     ("passes_by_accident", "return 0.0", "There is one more such x"),
-    ("passes_by_accident", "return 1e-9", "There is one more such x"),
+    ("passes_by_accident", "return 1e-9",
+     "a number that is not near 0 arrived: 1e-09 hint: At 0"),
     ("passes_by_accident", "return float('nan')", "two equal slopes"),
     ("sum_to", "return g.sum(axis=tuple(range(g.ndim - len(shape))))", "look at `keepdims`"),
     ("sum_to", "ones = tuple(i for i, n in enumerate(shape) if n == 1)\n"
@@ -244,6 +281,7 @@ WRONG = [
     ("relu", RELU.format("1.0 * (x.data > 0)"), "Above 0, g passes as it is"),
     ("fit_better", "return 16, 0.1, 500", "Try more or fewer hidden numbers"),
     ("fit_better", "return 32, 0.5, 300", "The steps are so long"),
+    ("fit_better", "return 64, 0.2", "arrived: (64, 0.2) hint: Return a tuple of this length"),
     ("fit_better", "return 64, 0.1, 100000", "Stay within these limits"),
     ("own_softmax", SOFTMAX.format("g * p * (1 - p)"), "they share a sum"),
     ("own_softmax", SOFTMAX.format("g * p"), "they share a sum"),
@@ -252,19 +290,32 @@ WRONG = [
      "they share a sum"),
     ("own_softmax", "p = np.exp(x)\np = p / p.sum(axis=axis, keepdims=True)\n"
      "return p, (lambda g: p * (g - (p * g).sum(axis=axis, keepdims=True)),)", "Which shift"),
+    ("own_softmax", SHIFT.format("max()", SLOPE), "each needs its own"),
+    ("own_softmax", SHIFT.format("max(axis=axis, keepdims=True)", SLOPE.replace(
+        "p * (g", "np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True) * (g")), "must not meet"),
+    ("own_softmax", "x -= x.max(axis=axis, keepdims=True)" + SHIFT.format("max()", SLOPE),
+     "`x = x + y` makes a new one"),
     ("smallest_loss", "p = counts / counts.sum(axis=1, keepdims=True)\n"
      "return -(counts * np.log(p)).sum() / counts.sum()", "0, not nan"),
+    ("smallest_loss", LOSS.format("counts.sum()", "np.log", "counts"), "natural logarithm"),
+    ("smallest_loss", LOSS.format("counts.sum(axis=0)", "np.log", "counts"), "natural logarithm"),
+    ("smallest_loss", LOSS.format(ROWS, "np.log2", "counts"), "natural logarithm"),
+    ("smallest_loss", LOSS.format(ROWS, "np.log", "-counts"), "natural logarithm"),
+    ("smallest_loss", "return [0.0]", "Return a number, not a list"),
     ("smallest_loss", "p = counts / counts.sum(axis=1, keepdims=True)\n"
      "return -(p * np.log(np.where(p > 0, p, 1))).sum(axis=1).mean()", "not over the rows"),
     ("smallest_loss", "p = counts / counts.sum(axis=1, keepdims=True)\n"
      "return -(counts * np.log(np.maximum(p, 1e-30))).sum() / counts.sum()", "An empty row"),
     ("both_ways", FUTURE + "scores = np.where(future, -np.inf, q @ k.T / math.sqrt(C))\n"
      "return softmax(scores) @ v", "There is still a mask"),
-    ("both_ways", ATTENTION + "return softmax(q @ k.T) @ v", "divided by the root of C"),
-    ("both_ways", ATTENTION + "return softmax(q @ k.T / math.sqrt(C), axis=0) @ v", "of each row"),
-    ("both_ways", ATTENTION + "return softmax(q @ k.T / math.sqrt(T)) @ v", "root of C"),
+    ("both_ways", ATTENTION + "return softmax(q @ k.T) @ v", "Look at `attention` on page 7"),
+    ("both_ways", ATTENTION + "return softmax(q @ k.T / math.sqrt(C), axis=0) @ v", "All else"),
+    ("both_ways", ATTENTION + "return softmax(q @ k.T / math.sqrt(T)) @ v", "T = 4, C = 3"),
     ("both_ways", ATTENTION + "return Tensor((softmax(q @ k.T / math.sqrt(C)) @ v).data)",
      "what comes from .data is a constant"),
+    ("both_ways", ATTENTION + "w = softmax(q @ k.T / math.sqrt(C))\nreturn w @ v, w",
+     "arrived: a tuple of 2 hint: Return the mixed values only."),
+    ("both_ways", "return x.data", "what comes from .data is a constant"),
     ("leak", FUTURE + "scores = np.where(future.T, -np.inf, q @ k.T / math.sqrt(C))\n"
      "return softmax(scores) @ v", "then x[2:] changes"),
     ("leak", FUTURE + "scores = np.where(future, 0.0, q @ k.T / math.sqrt(C))\n"
@@ -274,6 +325,9 @@ WRONG = [
     ("leak", "return x @ values", "see itself and all before it"),
     ("layer_norm", NORM.replace("-1", "0").format("deviation / np.sqrt(square + eps)"), "Each row"),
     ("layer_norm", NORM.format("deviation / np.sqrt(square + eps)"), "Multiply by weight"),
+    ("layer_norm", NORM.format("x / np.sqrt(square + eps)"), "Subtract the mean, then divide"),
+    ("layer_norm", NORM.format("deviation / np.sqrt(square * len(x) / (len(x) - 1) + eps)"),
+     "Subtract the mean, then divide"),
     ("layer_norm", NORM.format("deviation / (np.sqrt(square) + eps) * weight + bias"), "eps"),
     ("layer_norm", "x = Tensor(x.data)" + NORM.format(
         "deviation / np.sqrt(square + eps) * weight + bias"), "constant to the engine"),
@@ -281,36 +335,56 @@ WRONG = [
     ("count_parameters", BLOCK + "return (V + longest) * C + layers * block", "sines"),
     ("count_parameters", BLOCK + "return V * C + layers * (block - 4 * C)", "two layer norms"),
     ("count_parameters", BLOCK + "return V * C + layers * (block - 5 * C - d_ff)", "has a bias"),
+    ("count_parameters", BLOCK + "return float(V * C + layers * block)",
+     "arrived: 68096.0 hint: Return a whole number, not a float."),
+    ("count_values", "return 1.0", "Return a whole number, not a float."),
+    ("count_parameters", "return V", "a Linear, a LayerNorm or an Embedding"),
     ("count_parameters", "return 68096", "arrived: 68096"),
     ("adam_step", ADAM.format("g**2", "m / (s_now**0.5 + 1e-8)"), "too small at first"),
     ("adam_step", ADAM.format("g", "m_now / (s_now**0.5 + 1e-8)"), "the square of g"),
     ("adam_step", ADAM.format("g**2", "m_now / (s_now + 1e-8) ** 0.5"), "not under it"),
     ("adam_step", ADAM.format("g**2", "m / (s**0.5 + 1e-8)"), "too small at first"),
+    ("adam_step", ADAM.format("g**2", "-m_now / (s_now**0.5 + 1e-8)"), "p moves against m_now"),
+    ("adam_step", ADAM.format("g**2", "m_now / (s_now + 1e-8)"), "p moves against m_now"),
+    ("adam_step", "return None, m + 0.1 * (g - m), s + 0.01 * (g * g - s)", "a `return`"),
+    ("adam_step", "return p[:1] * 2, m + 0.1 * (g - m), s + 0.01 * (g * g - s)", "p moves"),
+    ("adam_step", "return ()", "arrived: () hint: Return a tuple of this length"),
     ("adam_step", "m += 0.1 * (g - m)\ns += 0.01 * (g * g - s)\n"
      "root = (s / (1 - 0.99**step)) ** 0.5\n"
      "return p - rate * m / (1 - 0.9**step) / (root + 1e-8), m, s", "`x = x + y` makes a new one"),
+    ("floor_of", FLOOR.replace("sentence.split()", "sentence").join([COUNTER, COSTS]), "`split()`"),
     ("floor_of", "n = len(sentences)\nwords = sum(len(s.split()) + 1 for s in sentences)\n"
      "return n * np.log(n) / words", "The same sentence twice"),
-    ("floor_of", "from collections import Counter\n" + FLOOR + "costs = [np.log(seen[s[:n]] / "
-     "seen[s[: n + 1]]) for s in lines for n in range(1, len(s) - 1)]\n"
-     "return sum(costs) / len(costs)", "<END> is one of them"),
+    ("floor_of", FLOOR.join([COUNTER, COSTS.replace("len(s)", "len(s) - 1")]), "also <END>"),
     ("floor_of", "words = [['<', *s.split(), '>'] for s in sentences]\n"
      "pairs = [pair for s in words for pair in zip(s, s[1:])]\n"
      "first = [a for a, _ in pairs]\n"
      "return sum(np.log(first.count(a) / pairs.count((a, b))) for a, b in pairs) / len(pairs)",
      "the whole beginning, not on one word"),
+    ("top_k", TOP.replace("-k", "-min(k, len(logits))") +
+     "return softmax(np.where(kept, logits, -np.inf))", "Return a NumPy array, not a Tensor"),
+    ("top_k", TOP.replace("-k", "-min(k, len(logits))") + "logits[~kept] = -np.inf\n"
+     "return softmax(logits).data", "`x = x + y` makes a new one"),
     ("top_k", TOP + "return np.where(kept, softmax(logits).data, 0)", "the rest adds up to 1"),
     ("top_k", TOP + "return softmax(np.where(kept, logits, 0)).data", "the logit minus infinity"),
     ("top_k", TOP + "return softmax(np.where(kept, logits, -np.inf)).data", "IndexError"),
     ("top_k", "return softmax(np.where(logits > np.sort(logits)[-2], logits, -np.inf)).data",
      "the rest adds up to 1"),
-    ("softplus", "return np.log(1 + np.exp(x)), (lambda g: g / (1 + np.exp(-x)),)", "too large"),
-    ("softplus", "return np.logaddexp(0, x), (lambda g: g * np.exp(x),)", "derivative is"),
+    ("softplus", "return np.log(1 + np.exp(x)), (lambda g: g / (1 + np.exp(-x)),)", "never large"),
+    ("softplus", "return np.logaddexp(0, x), (lambda g: g * np.exp(x),)", "What is the slope at 0"),
     ("softplus", "v = np.maximum(x, 0) + np.log(1 + np.exp(-abs(x)))\n"
-     "return v, (lambda g: g * np.exp(x) / (1 + np.exp(x)),)", "Divide both parts"),
+     "return v, (lambda g: g * np.exp(x) / (1 + np.exp(x)),)", "Use e^-|x|"),
     ("find_the_fault", "check_gradients(candidate, np.array([0.1, 0.5, -0.7]))", "axis -1, always"),
+    ("find_the_fault", FIND + "check_gradients(lambda x: candidate(x, axis=0), x)\n"
+     "np.testing.assert_allclose(candidate(x, axis=0).data, softmax(x, axis=0).data)",
+     "given: a wrong gradient along axis 1"),
     ("find_the_fault", FIND + "for axis in (0, 1):\n"
-     "    check_gradients(lambda x: candidate(x, axis=axis), x)", "Compare the values"),
+     "    check_gradients(lambda x: candidate(x, axis=axis), x)", "for three axes"),
+    ("find_the_fault", EACH, "compare the values too, for each axis"),
+    ("find_the_fault", EACH + "    np.testing.assert_allclose(candidate(x).data, softmax(x).data)",
+     "the softmax along axis -1, always"),
+    ("find_the_fault", "pass", "Compare values, and call check_gradients, for each axis"),
+    ("find_the_fault", "return candidate(np.ones(2), axis=5)", "given: find_the_fault(candidate)"),
     ("find_the_fault", FIND + "assert (candidate(x).data == softmax(x).data).all()", "of exp"),
     ("find_the_fault", FIND + "assert candidate(x).data.sum() == 1", "asks for too much"),
 ]  # fmt: skip
@@ -367,8 +441,8 @@ def test_a_file_that_cannot_be_imported(text, message, capsys):
     Path("exercise_01.py").write_bytes(text)
     assert main(["1"]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1
-    assert err.startswith("exercise_01.py") and message in err
+    assert out == "" and max(map(len, err.splitlines())) < 80
+    assert err.startswith("exercise_01.py") and message in " ".join(err.split())
 
 
 def test_a_folder_in_place_of_the_file(capsys):
@@ -384,8 +458,30 @@ def test_an_exception_is_shown_with_the_line_of_the_learner(capsys):
     assert f"exercise_01.py, line {line}: TypeError: unsupported" in report("subtract", capsys)
     answer("matmul", 'return Value(x.data @ y.data, (x, y), "@", (1.0, 2.0))')
     assert "raised when the engine used what you returned" in report("matmul", capsys)
+    answer("own_softmax", "e = np.exp(x)\nreturn e / e.sum(axis=axis) @ x[:, None, None], None")
+    text = report("own_softmax", capsys)
+    assert "given: own_softmax([0.55, 0.05, 1.39], -1) error: exercise_06.py, line " in text
+    assert text.endswith("hint: It was raised in your op, called by the engine.")
+    assert "own_softmax is" not in text
+    answer("softplus", "import math\nreturn math.log(1 + math.exp(x)), None")
+    assert "Use np.exp, not math.exp" in report("softplus", capsys)
+    answer("sum_to", "return g.reshape(shape)")
+    assert re.search(r"given: sum_to\(\[\[.*\]\], \(3,\)\) error:", report("sum_to", capsys))
     answer("count_values", "exit()")
     assert "SystemExit" in report("count_values", capsys)
+
+
+def test_after_a_while_the_judge_says_that_it_is_still_running(capsys, monkeypatch):
+    monkeypatch.setattr("docs.tour.exercises.__main__.PATIENCE", 0.05)
+    answer("count_values", "import time\ntime.sleep(0.2)\nreturn 0")
+    main(["1"])
+    assert capsys.readouterr().err == "still running; Ctrl-C stops it and names the line\n"
+
+
+def test_numbers_side_by_side_are_shown_in_one_notation():
+    arrays = np.array([1.3624, 1e-17]), np.array([1.04, 0]), np.array([2e-12, 4e-17])
+    assert [shown(a) for a in arrays] == ["[1.3624, 0.]", "[1.04, 0.]", "[2.e-12, 4.e-17]"]
+    assert shown((64, 0.2, None, "a", [1])) == "(64, 0.2, None, 'a', [1])"
 
 
 def test_an_exercise_that_is_gone(capsys):

@@ -10,20 +10,25 @@ import argparse
 import ast
 import contextlib
 import io
+import re
 import sys
 import textwrap
+import threading
 import traceback
 import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from docs.tour.exercises import engine_checks, network_checks
-from docs.tour.exercises.judge import NotYet
+from docs.tour.exercises.judge import NotYet, shown, watched
 
 QUESTIONS = sorted((Path(__file__).parent / "questions").glob("exercise_*.py"))
+PATIENCE = 10.0  # seconds, after which this is printed:
+PATIENT = "still running; Ctrl-C stops it and names the line"
 
 
 def functions(source: bytes) -> dict[str, str]:
@@ -48,12 +53,30 @@ def line_of(error: BaseException, path: Path) -> str:
         return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     numbers = [frame.lineno for frame in frames if frame.filename == str(path)]
+    if not numbers and error.__context__:  # the engine raises errors of an op anew
+        return line_of(error.__context__, path)
     return f", line {numbers[-1]}" if numbers else ""
+
+
+def raised(error: BaseException, path: Path, call: str) -> list[tuple[str, str]]:
+    """What to show of an exception in a check."""
+    hint = ""
+    if "arrays can be converted to Python scalars" in str(error):
+        hint = "Use np.exp, not math.exp: `math` is for single numbers."
+    elif "read-only" in str(error):
+        hint = "`x += y` changes the array itself; `x = x + y` makes a new one."
+    elif not line_of(error, path):
+        hint = "It was raised when the engine used what you returned."
+    elif str(path) not in [frame.filename for frame in traceback.extract_tb(error.__traceback__)]:
+        hint = "It was raised in your op, called by the engine."
+    facts = [("given", call), ("error", told(error, path)), ("hint", hint)]
+    return [(label, text) for label, text in facts if text]
 
 
 def told(error: BaseException, path: Path) -> str:
     """An exception in one line."""
     text = error.msg if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
+    text = re.sub(r"; \w+ is: .*", "", text)  # which op it is, the learner knows
     return f"{path.name}{line_of(error, path)}: {type(error).__name__}" + (text and f": {text}")
 
 
@@ -75,15 +98,21 @@ def judge(path: Path, question: Path) -> Iterator[tuple[str, str, list[tuple[str
         elif here.get(name) == asked[name]:
             state = "not begun"
         else:
+            calls: list[Any] = []
+            function = watched(getattr(module, name), calls)
+            timer = threading.Timer(PATIENCE, print, [PATIENT], {"file": sys.stderr, "flush": True})
+            timer.daemon = True
+            timer.start()
             try:
-                check_of(name)(module)
+                check_of(name)(types.SimpleNamespace(**{**vars(module), name: function}))
                 state = "right"
             except NotYet as refused:
                 facts = refused.facts
             except (Exception, SystemExit) as error:
-                facts = [("error", told(error, path))]
-                if not line_of(error, path):
-                    facts += [("hint", "It was raised when the engine used what you returned.")]
+                call = f"{name}({', '.join(map(shown, calls))})" if calls else ""
+                facts = raised(error, path, call)
+            finally:
+                timer.cancel()
         yield name, state, facts
 
 
@@ -118,7 +147,8 @@ def list_all(folder: Path) -> int:
         except (Exception, SystemExit) as error:
             states = dict.fromkeys(states, told(error, path))
         for i, (name, state) in enumerate(states.items()):
-            print(f"{'' if i else f'page {number}':8} {name:20}{state}", flush=True)
+            line = f"{'' if i else f'page {number}':8} {name:19}{state}"
+            print(textwrap.fill(line, 79, subsequent_indent=" " * 28), flush=True)
     return 0
 
 
@@ -142,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nStopped: {path.name}{line_of(stop, path)}.", file=sys.stderr)
         return 130
     except (Exception, SystemExit) as error:
-        print(told(error, path), file=sys.stderr)
+        print(textwrap.fill(told(error, path), 79), file=sys.stderr)
         return 2
 
 

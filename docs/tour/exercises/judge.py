@@ -6,7 +6,9 @@ NotYet otherwise. The checks are in engine_checks.py (pages 1 to 5) and network_
 
 from __future__ import annotations
 
+import functools
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,25 +35,31 @@ def draw(seed: int, *shape: int) -> Any:
 
 
 def numbers(x: Any) -> np.ndarray | None:
-    """What a learner's function returned, as an array; None if it is no array of numbers."""
-    if not isinstance(x, (np.ndarray, np.generic)):
-        x = getattr(x, "data", x)
+    """A number or an array of numbers as an array; None for anything else."""
     try:
-        return None if x is None else np.asarray(x, float)
+        return np.asarray(x, float) if isinstance(x, (int, float, np.ndarray, np.generic)) else None
     except (TypeError, ValueError):
         return None
 
 
 def shown(x: Any, digits: int = 5) -> str:
-    """A number or an array as text, short enough to read; anything else as it prints itself."""
+    """A number, an array or a tuple as text, short enough to read."""
     array = numbers(x)
+    if isinstance(x, (tuple, list)) and len(x) <= 12:
+        text = ", ".join(shown(part, digits) for part in x)
+        return f"[{text}]" if isinstance(x, list) else f"({text}{',' * (len(x) == 1)})"
     if array is None:
-        return f"{x!r}"[:200]
+        if numbers(getattr(x, "data", None)) is not None:
+            return f"{type(x).__name__}({shown(x.data, digits)})"
+        return textwrap.shorten(getattr(x, "__name__", repr(x)), 200, placeholder=" ...")
+    if isinstance(x, int):
+        return f"{x}"
     if array.size > 12:
         return f"an array of the shape {array.shape}"
     if not array.ndim:
         return f"{array:.{digits + 1}g}"
-    text = np.array2string(array, precision=digits, separator=", ")
+    fixed = bool(np.abs(array).max(initial=0) > 1e-3)  # or else all would be 0.
+    text = np.array2string(array, precision=digits, separator=", ", suppress_small=fixed)
     return re.sub(r"(?<=\[) | +(?=[],])", "", " ".join(text.split()))
 
 
@@ -63,9 +71,13 @@ def compare(
     `size` is that of the smallest numbers that matter.
     """
     right, found = np.asarray(expected, float), numbers(arrived)
-    if found is None:
+    whole = isinstance(expected, int) and not isinstance(arrived, (int, np.integer))
+    if found is None or whole:
+        kind = "a whole number" if whole else "a NumPy array" if right.ndim else "a number"
+        hint = f"Return {kind}, not a {type(arrived).__name__}."
         hint = "Is there a `return`?" if arrived is None else hint
-        raise NotYet(given, shown(right), shown(arrived), hint)
+        text = shown(arrived) if found is None else f"{arrived}"
+        raise NotYet(given, f"{kind}, {shown(right)}", text, hint)
     if found.shape != right.shape:
         texts = (f"{shown(a)}, with the shape {a.shape}" for a in (right, found))
         raise NotYet(given, *texts, hint)
@@ -81,8 +93,23 @@ def compare(
 def parts(given: str, arrived: Any, what: str, n: int) -> Sequence[Any]:
     """Refuse what arrived unless it is a tuple or list of n things; returns it."""
     if not isinstance(arrived, (tuple, list)) or len(arrived) != n:
-        raise NotYet(given, what, shown(arrived), "Return a tuple of so many things.")
+        raise NotYet(given, what, shown(arrived), "Return a tuple of this length.")
     return arrived
+
+
+def watched(function: Callable, calls: list[Any]) -> Callable:
+    """The learner's function; `calls` holds what it is called with, made read-only."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        calls[:] = [*args, *kwargs.values()]
+        for x in args:
+            array = x if isinstance(x, np.ndarray) else getattr(x, "data", None)
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def differences(function: Callable, inputs: Sequence[Any], weights: Any, i: int) -> np.ndarray:
@@ -115,11 +142,13 @@ def check_step(
     compare(f"{given}.data", function(*inputs), made.data, value)
     if not isinstance(made.parents, tuple) or made.parents != tuple(values):
         names = dict(zip(map(id, values), "xy", strict=False))
-        found = made.parents if isinstance(made.parents, (tuple, list)) else [made.parents]
-        arrived = " and ".join(names.get(id(p), f"a {type(p).__name__}") for p in found)
-        right = f"a tuple of {' and '.join(names.values())} themselves"
-        raise NotYet(f"{given}.parents", right, f"{type(made.parents).__name__} of {arrived}",
-                     "One step makes the result from what was given, in this order.")  # fmt: skip
+        several = isinstance(made.parents, (tuple, list))
+        found = made.parents if several else [made.parents]
+        found = type(found)(names.get(id(p), f"a {type(p).__name__}") for p in found)
+        arrived = shown(found) if several else f"{found[0]}, without a tuple"
+        hint = "One step makes the result from what was given, in this order."
+        texts = (text.replace("'", "") for text in (shown((*names.values(),)), arrived))
+        raise NotYet(f"{given}.parents", *texts, hint)
     if made.step != sign:
         hint = "`step` says which step made the Value."
         raise NotYet(f"{given}.step", repr(sign), repr(made.step), hint)

@@ -1,7 +1,7 @@
 """Exercises of page 10 of the tour, docs/tour/10-writing.md.
 
-Put your answers in place of the lines `raise NotImplementedError`. Then run, in the folder of the
-project: python -m docs.tour.exercises 10
+Fill in, or mend, the functions. Then run, in the folder of the project:
+python -m docs.tour.exercises 10
 """
 
 import numpy as np
@@ -10,10 +10,12 @@ from autograd import check_gradients, op, softmax
 
 
 def top_k(logits, k):
-    """The probabilities to draw the next token from, if only the k likeliest ones may be drawn.
+    """The probabilities to draw the next token from, if only the k likeliest
+    ones may be drawn.
 
-    `logits` is a NumPy array (V,) without equal entries. Return a NumPy array (V,): softmax among
-    the k largest logits, and 0 for all others. If k is larger than V, all may be drawn.
+    `logits` is a NumPy array (V,) without equal entries. Return a NumPy array
+    (V,): softmax among the k largest logits, and 0 for all others. If k is
+    larger than V, all may be drawn.
 
     Example: top_k(np.log([1.0, 5.0, 3.0, 2.0]), 2) is [0, 0.625, 0.375, 0].
     """
@@ -24,9 +26,10 @@ def top_k(logits, k):
 def softplus(x):
     """log(1 + e to the power of x), for each entry of an array of any shape.
 
-    Return two things: the value and a tuple with one function of g, the gradient of x. Neither may
-    overflow: for 1000 the value is 1000 and the slope is 1; for -1000 both are 0. The value may
-    be written as max(x, 0) + log(1 + e to the power of -|x|), where nothing is large.
+    Return two things: the value and a tuple with one function of g, the
+    gradient of x. Neither may become inf or nan: for 1000 the value is 1000
+    and the slope is 1; for -1000 both are 0. The value may be written as
+    max(x, 0) + log(1 + e to the power of -|x|), where nothing is large.
 
     Example: softplus([0.0]).data is [0.6931].
     """
@@ -34,19 +37,23 @@ def softplus(x):
 
 
 def find_the_fault(candidate):
-    """Raise AssertionError unless `candidate` is a right softmax: write your own test.
+    """Raise AssertionError unless `candidate` is a right softmax: write your
+    own test.
 
-    You are given ops that are called as `softmax` of the engine, candidate(x, axis=0). Some are
-    right, some have a wrong value, some a wrong gradient. Some are wrong for some axes or shapes
-    only. Call them with arrays of your choice. Return nothing if all is right.
+    You are given ops that are called as `softmax` of the engine, candidate(x,
+    axis=0). Some are right, some have a wrong value, some a wrong gradient.
+    Some are wrong for some axes or shapes only. Call them with arrays of your
+    choice. Return nothing if all is right.
 
-    np.testing.assert_allclose compares two arrays and check_gradients checks the gradients; both
-    raise AssertionError. The right values are those of `softmax`. With hypothesis it would be a
-    property-based test, but a few good arrays are enough.
+    np.testing.assert_allclose compares two arrays and check_gradients checks
+    the gradients; both raise AssertionError. The right values are those of
+    `softmax`. With hypothesis it would be a property-based test, but a few
+    good arrays are enough.
     """
     raise NotImplementedError("find_the_fault")
 
 
-if __name__ == "__main__":  # python exercise_10.py runs this: try your functions here
+if __name__ == "__main__":
+    # python exercise_10.py runs this: try your functions here
     check_gradients(softplus, np.array([-1.0, 0.3, 2.0]))
     find_the_fault(softmax)

@@ -1,7 +1,8 @@
 """Exercises of page 3 of the tour, docs/tour/03-is-it-right.md.
 
-With answers. Others may be right, too: the judge asks what a function does, not how. Questions: in
-the folder beside this one, or by python -m docs.tour.exercises 3
+With answers. Others may be right, too: the judge asks what a function does,
+not how. Questions: in the folder beside this one, or by
+python -m docs.tour.exercises 3
 """
 
 import math
@@ -12,12 +13,14 @@ Value, check = from_page(3, "Value", "check")  # as they stand on page 3
 
 
 def sine(x):
-    """The sine of a Value, in one step: `data` is the sine of its number, `step` is "sin".
+    """The sine of a Value, in one step: `data` is the sine of its number,
+    `step` is "sin".
 
-    Its parents are (x,) and its slopes a tuple with one number. `math.sin` and `math.cos` take an
-    ordinary number.
+    Its parents are (x,) and its slopes a tuple with one number. `math.sin` and
+    `math.cos` take an ordinary number.
 
-    Example: sine(Value(0.0)).data is 0.0. check(sine, 0.7) prints nothing if the slope is right.
+    Example: sine(Value(0.0)).data is 0.0. check(sine, 0.7) prints nothing if
+    the slope is right.
     """
     return Value(math.sin(x.data), (x,), "sin", (math.cos(x.data),))
 
@@ -38,10 +41,12 @@ def power(x, y):
 
 
 def which_is_wrong():
-    """One slope of the three steps above is wrong: the name of its step, and for which input.
+    """One slope of the three steps above is wrong: the name of its step, and
+    for which input.
 
-    Return two things: "logistic", "hypotenuse" or "power", and 0 for the first input or 1 for the
-    second. Let `check` find it: check(power, 2.0, 2.0). Numbers must be above 0 for `power`.
+    Return two things: "logistic", "hypotenuse" or "power", and 0 for the first
+    input or 1 for the second. Let `check` find it: check(power, 2.0, 2.0).
+    Numbers must be above 0 for `power`.
 
     Example of the form: return "logistic", 0
     """
@@ -54,15 +59,18 @@ def wrong_cube(x):
 
 
 def passes_by_accident():
-    """A number x, other than 0, for which check(wrong_cube, x) passes although the slope is wrong.
+    """A number x, other than 0, for which check(wrong_cube, x) passes although
+    the slope is wrong.
 
-    Think of what the right slope is, and for which x both slopes are the same number.
+    Think of what the right slope is, and for which x both slopes are the same
+    number.
 
     Example of the form: return 1.5
     """
     return 2 / 3  # 3 x**2 = 2 x
 
 
-if __name__ == "__main__":  # python exercise_03.py runs this: try your functions here
+if __name__ == "__main__":
+    # python exercise_03.py runs this: try your functions here
     check(power, 2.0, 2.0)
     print("power passes the check at 2.0 and 2.0")
