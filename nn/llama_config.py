@@ -73,19 +73,14 @@ class LlamaConfig:
                 f"windows must be {self.n_layer} entries, each None or how many keys a layer sees, "
                 f"got {self.windows!r:.60}"
             )
-        self.frequencies()
+        self._scaling()
 
-    def frequencies(self) -> np.ndarray:
-        """The angle by which each pair of channels turns from one position to the next, (D/2,).
-
-        `linear` slows all turns by a factor. `llama3` slows those whose wavelength is long beside
-        the context that the model was first trained with, and leaves the short ones.
-        """
-        slow = self.rope_theta ** -(np.arange(0, self.head_dim, 2) / self.head_dim)
+    def _scaling(self):
+        """The kind of the scaling of the positions, and its numbers."""
         scaling = dict(self.rope_scaling or {})
         kind = scaling.pop("rope_type", "default")
         if kind == "default":
-            return slow
+            return kind, []
         if kind not in _SCALINGS:
             raise ValueError(
                 f"rope_scaling is of rope_type {kind!r}; {', '.join(_SCALINGS)} and default are "
@@ -97,14 +92,26 @@ class LlamaConfig:
                 f"rope_scaling needs numbers above 0 for {', '.join(_SCALINGS[kind])}; "
                 f"got {scaling}"
             )
+        if kind == "llama3" and numbers[1] >= numbers[2]:
+            raise ValueError(
+                f"rope_scaling needs low_freq_factor < high_freq_factor, got {scaling}"
+            )
+        return kind, numbers
+
+    def frequencies(self) -> np.ndarray:
+        """The angle by which each pair of channels turns from one position to the next, (D/2,).
+
+        `linear` slows all turns by a factor. `llama3` slows those whose wavelength is long beside
+        the context that the model was first trained with, and leaves the short ones.
+        """
+        slow = self.rope_theta ** -(np.arange(0, self.head_dim, 2) / self.head_dim)
+        kind, numbers = self._scaling()
+        if kind == "default":
+            return slow
         factor, *rest = numbers
         if kind == "linear":
             return slow / factor
         low, high, context = rest
-        if low >= high:
-            raise ValueError(
-                f"rope_scaling needs low_freq_factor < high_freq_factor, got {scaling}"
-            )
         turns = context * slow / (2 * math.pi)  # in that context
         kept = np.clip((turns - low) / (high - low), 0, 1)
         return slow * (kept + (1 - kept) / factor)

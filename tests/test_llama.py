@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -505,6 +506,14 @@ def test_what_the_commands_do_with_a_llama(run, capsys, tmp_path):
     main("train", run.parent / "text", "--out-dir", tmp_path / "b", "--init-from", run,
          "--max-iters", 2, "--eval-iters", 1)  # fmt: skip
     assert tinygpt.load(tmp_path / "b")[0].config == tinygpt.load(run)[0].config
+
+
+def test_a_config_takes_no_memory_however_large_the_model():
+    tracemalloc.start()
+    LlamaConfig(5, n_embd=4_000_000_000, rope_scaling={"rope_type": "linear", "factor": 2.0})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1e6
 
 
 def test_shorter_sequences_in_training(run, capsys, tmp_path):

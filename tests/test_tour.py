@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import tinygpt
 from docs.tour import __main__ as tour
@@ -35,15 +36,33 @@ def test_a_page_is_what_its_code_gives(name, tmp_path, monkeypatch, registry):
     assert tour.written(TEXTS[name], outputs, before) == TEXTS[name]
     (drawn,) = tmp_path.glob("*.png")
     assert f"(pictures/{drawn.name})" in TEXTS[name]
-    assert difference(drawn, tour.PICTURES / drawn.name) < 0.02
+    same_picture(drawn, tour.PICTURES / drawn.name)
 
 
-def difference(one, two):
-    """The largest difference of the mean brightness in squares of 16 dots, from 0 to 1."""
-    one, two = (imread(path)[:, :, :3].mean(axis=2) for path in (one, two))
+def same_picture(*paths):
+    """Of one version of Matplotlib in each square of 16 dots, of two versions as a whole."""
+    pictures = [Image.open(path) for path in paths]
+    one, two = (np.asarray(picture.convert("L"), float) / 255 for picture in pictures)
     assert one.shape == two.shape
     gap = np.abs(one - two)[: one.shape[0] // 16 * 16, : one.shape[1] // 16 * 16]
-    return gap.reshape(len(gap) // 16, 16, -1, 16).mean(axis=(1, 3)).max()
+    gaps = gap.reshape(len(gap) // 16, 16, -1, 16).mean(axis=(1, 3))
+    by = {picture.text["Software"].rpartition(".")[0] for picture in pictures}
+    assert gaps.max() < 0.02 if len(by) == 1 else gaps.mean() < 0.05
+
+
+def test_another_picture_is_noticed(tmp_path):
+    """Of the same and of another version of Matplotlib."""
+    path = tour.PICTURES / "training.png"
+    for software, rows in [(Image.open(path).text["Software"], 16), ("Matplotlib 1.0.0", 160)]:
+        notes = PngInfo()
+        notes.add_text("Software", software)
+        changed = np.asarray(Image.open(path)).copy()
+        Image.fromarray(changed).save(tmp_path / "same.png", pnginfo=notes)
+        same_picture(tmp_path / "same.png", path)
+        changed[100 : 100 + rows, :, :3] = 0
+        Image.fromarray(changed).save(tmp_path / "other.png", pnginfo=notes)
+        with pytest.raises(AssertionError):
+            same_picture(tmp_path / "other.png", path)
 
 
 def test_each_picture_belongs_to_a_page():

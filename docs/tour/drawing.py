@@ -35,7 +35,7 @@ def _figure(height: float) -> Any:
 
 
 def _save(figure, path):
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(path)
     return Picture(path)
 
 
