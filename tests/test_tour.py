@@ -177,7 +177,7 @@ def test_a_korean_page_is_the_same_page(name):
 
 
 def test_the_korean_pages_are_in_korean():
-    assert list(sorted(KOREAN)) == list(TEXTS)
+    assert sorted(KOREAN) == list(TEXTS)
     for text in [*KOREAN.values(), README_KO]:
         for paragraph in prose(text).split("\n\n"):
             assert not paragraph.strip(" \n|-:") or re.search("[가-힣]", paragraph), paragraph

@@ -1,6 +1,6 @@
 """Run a page of the tour, or write anew what its code prints, its pictures and its notebook.
 
-    python -m docs.tour 4          runs page 4 here; its picture comes into this folder
+    python -m docs.tour 4          runs page 4; its picture comes into the current folder
     python -m docs.tour --write    after a change of pages: outputs, pictures, notebooks
 
 A page is the only source. Its python blocks are run from top to bottom as one program; the text
@@ -139,13 +139,15 @@ def write() -> None:
     before, here = "", Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for page in PAGES:
-            outputs, text = list(run(page)), page.read_text("utf-8")
-            page.write_text(written(text, outputs, before), "utf-8")
-            before = engine(text)
+        try:
+            for page in PAGES:
+                outputs, text = list(run(page)), page.read_text("utf-8")
+                page.write_text(written(text, outputs, before), "utf-8")
+                before = engine(text)
+        finally:
+            os.chdir(here)
         for picture in Path(folder).glob("*.png"):
             (PICTURES / picture.name).write_bytes(picture.read_bytes())
-        os.chdir(here)
     for path, text in notebooks():
         path.write_text(text, "utf-8")
 

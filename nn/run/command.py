@@ -91,6 +91,7 @@ def select(options: Mapping[str, Any], cls: type) -> dict[str, Any]:
 # ---------------------------------------------------------------- the commands
 
 
+_MODEL = "the --out-dir of a training, a GPT-2 or Llama folder, or a .gguf file"
 _EXAMPLES = """\
 example:
   python tinygpt.py train book.txt --out-dir out
@@ -116,8 +117,7 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
     _add_train(train, config, presets)
 
     add = commands.add_parser("evaluate", help="loss and perplexity on a text").add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training, a GPT-2 or "
-        "Llama folder, or a .gguf file")  # fmt: skip
+    add("dir", metavar="RUN", help=_MODEL)
     add("file", metavar="FILE", help="a UTF-8 text, or a folder of texts")
     add("--window", type=int, metavar="N", help="tokens in a window (default block_size)")
     add("--stride", type=int, metavar="N", help="tokens from one window to the next (default: the "
@@ -129,8 +129,7 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
         "losses.png)")  # fmt: skip
 
     add = commands.add_parser("explain", help="a picture of the attention").add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training, a GPT-2 or "
-        "Llama folder, or a .gguf file")  # fmt: skip
+    add("dir", metavar="RUN", help=_MODEL)
     add("text", metavar="TEXT", help="a text; ten to thirty tokens are easy to read")
     add("--output", default="attention.png", metavar="FILE", help="the picture, a PNG (default "
         "attention.png)")  # fmt: skip
@@ -142,8 +141,7 @@ def command_line(config: type, presets: Iterable[str]) -> Parser:
 
 def _add_generate(generating):
     add = generating.add_argument
-    add("dir", metavar="RUN", help="the --out-dir of a training, a GPT-2 or "
-        "Llama folder, or a .gguf file")  # fmt: skip
+    add("dir", metavar="RUN", help=_MODEL)
     add("--prompt", metavar="TEXT", help="the text to continue (default: asks in a terminal, "
         "elsewhere begins with a random token)")  # fmt: skip
     _add_drawing(generating, 300, 0.8)

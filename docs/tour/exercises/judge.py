@@ -27,7 +27,7 @@ class NotYet(Exception):
 def draw(seed: int, *shape: int) -> Any:
     """Different random numbers from -2 to 2 with two decimals, none of them 0; () gives a number.
 
-    Of the same seed are the same numbers, so that each run judges alike.
+    The same seed gives the same numbers, so that an answer is judged alike each time.
     """
     steps = np.array([n for n in range(-200, 201) if n])
     picked = np.random.default_rng(seed).choice(steps, size=shape, replace=False) / 100
