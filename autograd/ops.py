@@ -137,7 +137,9 @@ def tanh(x):
 def sigmoid(x):
     """1 / (1 + e ** -x). Where e ** -x would overflow the value is as good as 0."""
     bound = 700 if x.dtype == np.float64 else 80
-    y = 1 / (1 + np.exp(np.minimum(-x, bound)))
+    y = np.exp(np.minimum(-x, bound))
+    y += 1
+    y = 1 / y
     return y, (lambda g: g * y * (1 - y),)
 
 

@@ -22,7 +22,7 @@ __all__ = [
     "IGNORE_INDEX", "attention", "avg_pool2d", "binary_cross_entropy_with_logits",
     "causal_attention", "conv2d", "cross_entropy", "dropout", "dropout_mask", "embedding", "erf",
     "gelu", "grouped_attention", "huber_loss", "linear", "linear_cross_entropy", "max_pool2d",
-    "mse_loss", "rms_norm", "rotary", "silu", "softplus", "swiglu",
+    "mse_loss", "rms_norm", "rotary", "rotary_tables", "silu", "softplus", "swiglu",
 ]  # fmt: skip
 
 IGNORE_INDEX = -100  # as a target: this position does not count in the loss
@@ -525,18 +525,34 @@ def rms_norm(x, weight, eps=1e-5):
 def rotary(x, cos, sin):
     """The pairs (i, i + D/2) of channels of x (..., D), each turned by an angle.
 
-    `cos` and `sin` of the angles are constants that broadcast to (..., D/2). If the angles grow in
-    proportion to a position, the product of two turned vectors depends only on how far apart they
-    are. Su et al.: RoFormer, arXiv:2104.09864.
+    `cos` and `sin` of the angles are constants (..., D/2), or what rotary_tables makes of them. If
+    the angles grow in proportion to a position, the product of two turned vectors depends only on
+    how far apart they are. Su et al.: RoFormer, arXiv:2104.09864.
     """
-    cos, sin = cos.astype(x.dtype), sin.astype(x.dtype)
+    if cos.shape[-1] < x.shape[-1]:
+        cos, sin = rotary_tables(cos, sin)
+    cos, sin = cos.astype(x.dtype, copy=False), sin.astype(x.dtype, copy=False)
     return _turned(x, cos, sin), (lambda g: _turned(g, cos, -sin),)
+
+
+def rotary_tables(cos: Any, sin: Any, heads: int = 1) -> list[Any]:
+    """[cos beside cos, -sin beside sin]: what `rotary` multiplies with, to be used several times.
+
+    Tables (..., 1, D) are repeated for the heads while they fit into the cache: arrays of one shape
+    multiply faster.
+    """
+    pairs = ([cos, cos], [-sin, sin])
+    tables = [np.concatenate(pair, axis=-1) for pair in pairs]
+    fit = heads > 1 and heads * tables[0].size <= BLOCK
+    return [table.repeat(heads, axis=-2) for table in tables] if fit else tables
 
 
 def _turned(x, cos, sin):
     half = x.shape[-1] // 2
-    a, b = x[..., :half], x[..., half:]
-    return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+    y = np.concatenate([x[..., half:], x[..., :half]], axis=-1)
+    y *= sin
+    y += x * cos
+    return y
 
 
 @op
@@ -550,7 +566,12 @@ def swiglu(gate, up):
     h = gate * s
 
     def vjp(g):
-        return g * up * (s + h * (1 - s)), g * h
+        slope = 1 - s  # of silu: s + h (1 - s)
+        slope *= h
+        slope += s
+        slope *= up
+        slope *= g
+        return slope, g * h
 
     return h * up, vjp
 

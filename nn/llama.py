@@ -64,7 +64,7 @@ class Attention(Module):
     def __call__(self, x: Tensor, rotation: Any, mask: Any = None, cache: Any = None) -> Tensor:
         """(..., T, C) to (..., T, C).
 
-        `rotation` is the cosine and sine of each angle, (..., T, 1, D/2); `mask` is broadcast to
+        `rotation` are the rotary_tables of the angles, (..., T, 1 or H, D); `mask` is broadcast to
         (..., G, H / G, T, S), True where a position may look. With a `cache`, T follow those in it.
         """
         q, k, v = self._heads(x, rotation)
@@ -85,7 +85,7 @@ class Attention(Module):
         q, k, v = (layer(x).reshape(shape) for layer in (self.q, self.k, self.v))
         if hasattr(self, "q_norm"):
             q, k = self.q_norm(q), self.k_norm(k)
-        return F.rotary(q, *rotation), F.rotary(k, *rotation), v
+        return F.rotary(q, *rotation), F.rotary(k, *(t[..., : k.shape[-2], :] for t in rotation)), v
 
     def weights(self, x: Tensor, rotation: Any, mask: Any) -> Tensor:
         """How much each position looks at each position: (..., H, T, T); each row sums to 1."""
@@ -187,7 +187,8 @@ class Llama(Module):
         if padding is not None:
             tokens = (np.arange(S) >= padding[:, None])[:, None, None, None]  # (B, 1, 1, 1, S)
             positions = np.maximum(positions - padding[:, None], 0)  # (B, T)
-        angles = (positions[..., None] * self.frequencies)[..., None, :]  # (..., T, 1, D/2)
+        angles = positions[..., None, None] * self.frequencies  # (..., T, 1, D/2)
+        turns = [f(angles).astype(self.norm.weight.dtype) for f in (np.cos, np.sin)]
 
         def mask(window):
             if window is None or window >= S:
@@ -197,7 +198,8 @@ class Llama(Module):
 
         windows = self.config.windows or [None] * self.config.n_layer
         each = {window: mask(window) for window in windows}
-        return (np.cos(angles), np.sin(angles)), [each[window] for window in windows]
+        rotation = F.rotary_tables(*turns, heads=self.config.n_head)
+        return rotation, [each[window] for window in windows]
 
     def _table(self):
         """The weights of the last layer: a vector for each token, (V, C)."""
