@@ -82,7 +82,7 @@ class GPTConfig:
     positions: Literal["learned", "sinusoidal"] = option("learned", "gpt: learned, or sines")
     activation: Activation = option("gelu", "gpt: function in the feed-forward layers")
     norm_first: bool = option(True, "gpt: normalize before each layer (default) or after it")
-    tie_weights: bool = True  # the last layer uses the table of the tokens
+    tie_weights: bool = option(True, "the last layer uses the table of the tokens (default: yes)")
     eps: float = 1e-5  # of the layer norms
     scale_attention: bool = True  # by 1 / sqrt(width of a head)
     scale_by_layer: bool = False  # also by 1 / (n + 1) in layer n, from 0
@@ -372,13 +372,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "shakespeare-gpu": dict(n_layer=6, n_head=6, n_embd=384, block_size=256, dropout=0.2,
                             batch_size=64, max_iters=5000, arch="gpt"),
     "medium": dict(n_layer=12, n_head=8, n_embd=512, block_size=256, dropout=0.1, batch_size=16,
-                   max_iters=5000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=200, arch="gpt"),
+                   max_iters=5000, learning_rate=6e-4, warmup_iters=200, arch="gpt"),
     "smollm": dict(arch="llama", n_layer=30, n_head=9, n_kv_head=3, n_embd=576, block_size=2048,
-                   tokenizer="bpe", vocab_size=49152, batch_size=8, micro_batch_size=1,
-                   max_iters=20000, learning_rate=6e-4, min_lr=6e-5, warmup_iters=700),
+                   rope_theta=1e4, qk_norm=False, tokenizer="bpe", vocab_size=49152, batch_size=8,
+                   micro_batch_size=1, max_iters=20000, learning_rate=6e-4, warmup_iters=700),
     "gpt2": dict(n_layer=12, n_head=12, n_embd=768, block_size=1024, bias=True, tokenizer="bpe",
                  vocab_size=50257, batch_size=12, micro_batch_size=1, max_iters=20000,
-                 learning_rate=6e-4, min_lr=6e-5, warmup_iters=700, beta2=0.95, arch="gpt"),
+                 learning_rate=6e-4, warmup_iters=700, beta2=0.95, arch="gpt"),
 }  # fmt: skip
 
 OPTIONS = all_options(ARCHITECTURES, ARCHITECTURE.defaults["arch"])

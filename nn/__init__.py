@@ -17,7 +17,7 @@ from . import functional
 from .layers import Conv2d, Dropout, Embedding, LayerNorm, Linear, LSTMCell, Sequential
 from .memory import keep_freed_memory
 from .module import Module
-from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine
+from .optim import SGD, AdamW, Muon, clip_grad_norm, warmup_cosine, warmup_linear
 from .transformer import (
     Block,
     FeedForward,
@@ -33,6 +33,6 @@ __all__ = [
     "SGD", "AdamW", "Block", "Conv2d", "Dropout", "Embedding", "FeedForward", "KVCache",
     "LSTMCell", "LayerNorm", "Linear", "Module", "MultiHeadAttention", "Muon", "Sequential",
     "cached_decoder", "checkpoint_activations", "clip_grad_norm", "functional",
-    "keep_freed_memory", "share_batch", "sinusoidal_positions", "warmup_cosine",
+    "keep_freed_memory", "share_batch", "sinusoidal_positions", "warmup_cosine", "warmup_linear",
 ]  # fmt: skip
 __version__ = autograd.__version__

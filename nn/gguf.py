@@ -128,7 +128,8 @@ def _config(values, stored, config):
             raise ValueError(f"{arch}.{key} is {value!r:.60}, which is not built")
         if key in _KEYS and key != "context_length" and type(value) is int and value > most:
             raise ValueError(f"{arch}.{key} is {value}, and no array has more than {most} numbers")
-    fields = {ours: own[key] for key, ours in _KEYS.items() if key in own} | {
+    given = {ours: own[key] for key, ours in _KEYS.items() if key in own}
+    fields = {"rope_theta": 10_000.0, **given} | {
         "vocab_size": rows,
         "tie_weights": "output.weight" not in stored,
         "qkv_bias": "blk.0.attn_q.bias" in stored,

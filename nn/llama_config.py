@@ -31,14 +31,16 @@ class LlamaConfig:
     n_embd: int = option(128, "width: numbers for each position")
     head_dim: int = option(None, "llama: width of a head (default n_embd / n_head)")
     d_ff: int = option(None, "width inside the feed-forward layers (default 8/3 n_embd)")
-    rope_theta: float = option(10_000.0, "llama: longest wavelength of the positions, over 2 pi")
+    rope_theta: float = option(
+        None, "llama: longest wavelength of the positions, over 2 pi (default block_size, from 100)"
+    )
+    qk_norm: bool = option(True, "llama: normalize queries and keys, as in Qwen 3 (default)")
     eps: float = 1e-5  # of the norms
     rope_scaling: dict[str, Any] | None = None  # {"rope_type": "linear" or "llama3", ...}
-    tie_weights: bool = True  # the last layer uses the table of the tokens
+    tie_weights: bool = option(True, "the last layer uses the table of the tokens (default: yes)")
     qkv_bias: bool = False  # of the queries, keys and values (Qwen 2)
     output_bias: bool = False  # of the last layer of the attention
     mlp_bias: bool = False
-    qk_norm: bool = False  # queries and keys are normalized (Qwen 3)
     windows: list[int | None] | None = None  # how many keys each layer sees; None: all
     token_ids: dict[str, Any] | None = None  # eos_token_id and others; None: of the tokenizer
     chat_template: str | None = None  # in Jinja; a folder or file has it beside the tokenizer
@@ -47,6 +49,8 @@ class LlamaConfig:
     def __post_init__(self):
         require(self, "vocab_size block_size n_layer n_head n_embd", 1)
         self.n_kv_head = self.n_head if self.n_kv_head is None else self.n_kv_head
+        if self.rope_theta is None:
+            self.rope_theta = float(max(100, self.block_size))
         self.d_ff = -(-self.n_embd // 3) * 8 if self.d_ff is None else self.d_ff
         if self.head_dim is None:
             if self.n_embd % self.n_head:
@@ -121,5 +125,6 @@ def kept_per_token(config: LlamaConfig, checkpointing: bool) -> float:
     """About how many numbers are kept for backward per token, as measured at several sizes."""
     c, L = config, config.n_layer
     heads = (3 * c.n_head + 4 * c.n_kv_head) * c.head_dim + c.n_head * c.block_size
+    heads += c.qk_norm * (c.n_head + c.n_kv_head) * c.head_dim
     block = 8 * c.n_embd + heads + 5 * c.d_ff
     return (block + L * c.n_embd if checkpointing else L * block) + 2 * c.vocab_size

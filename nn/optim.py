@@ -17,7 +17,7 @@ from .memory import training_begins
 from .module import Module
 from .threads import BLOCK, for_each
 
-__all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine"]
+__all__ = ["SGD", "AdamW", "Muon", "clip_grad_norm", "flatten", "warmup_cosine", "warmup_linear"]
 
 # {id: gradient} of the vectors that flatten() has made, so that clip_grad_norm finds them.
 _flat: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
@@ -101,7 +101,7 @@ class Optimizer:
     """
 
     _options = frozenset({"params", "lr_scale", "weight_decay"})
-    _moments: tuple[str, ...] = ()  # what is kept for each parameter, an array of its shape
+    _moments: tuple[str, ...] = ()  # what is kept for each parameter, in arrays
     _by_entry = False  # whether the _update of this class moves each entry by itself
 
     def __init__(self, parameters: Parameters, lr: float, *, weight_decay: float = 0.0):
@@ -330,10 +330,13 @@ class Muon(Optimizer):
     group with "split": 3 has parameters that are 3 matrices side by side, such as the q, k and v of
     attention; each of the 3 is moved separately. Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon.
+
+    With `even_rows` each row of a step (the weights of one input) is divided by the root of a
+    running mean of its squares; then the step is scaled back to its norm. NorMuon does so for each
+    output: Li et al., arXiv:2510.05491.
     """
 
     _options = Optimizer._options | {"split"}
-    _moments = ("mean",)
 
     def __init__(
         self,
@@ -341,25 +344,49 @@ class Muon(Optimizer):
         lr: float = 0.02,
         *,
         momentum: float = 0.95,
+        even_rows: bool = False,
         weight_decay: float = 0.0,
     ):
+        self._moments = ("mean", "squares") if even_rows else ("mean",)
         super().__init__(parameters, lr, weight_decay=weight_decay)
         self.momentum = momentum
         if wrong := [p.shape for p in self.parameters if p.ndim != 2]:
             raise ValueError(f"Muon moves matrices, got a parameter of shape {wrong[0]}: use AdamW")
 
+    def _zeros_for(self, p):
+        mean, *squares = super()._zeros_for(p)
+        split = next(group.get("split", 1) for group, q in self._pairs if q is p)
+        return [mean, *(np.zeros((*p.shape[:1], split), s.dtype) for s in squares)]  # of each row
+
     def _move(self, updates):
         for_each(lambda update: update(), updates)
 
-    def _update(self, p, lr, decay, group, count, mean):
+    def _update(self, p, lr, decay, group, count, mean, squares=None):
         gradient = p.grad.astype(mean.dtype, copy=False)  # from float16
         mean *= self.momentum
         mean += (1 - self.momentum) * gradient
         ahead = self.momentum * mean + (1 - self.momentum) * gradient  # Nesterov's momentum
         parts = np.split(ahead, group.get("split", 1), axis=1)
         scale = math.sqrt(max(1, parts[0].shape[1] / parts[0].shape[0]))
+        steps = [orthogonalize(part) for part in parts]
+        if squares is not None:
+            steps = [_even_rows(step, squares[:, n : n + 1]) for n, step in enumerate(steps)]
         p.data *= 1 - decay
-        p.data -= lr * scale * np.concatenate([orthogonalize(part) for part in parts], axis=1)
+        p.data -= lr * scale * np.concatenate(steps, axis=1)
+
+
+def _even_rows(step, squares):
+    """A step (m, n) with rows divided by the root of `squares` (m, 1), and its norm as before.
+
+    `squares`, the running mean of the squares of each row, is changed in place. That it begins with
+    0 makes no difference, as the norm is restored.
+    """
+    now = np.vecdot(step, step)[:, None] / step.shape[1]
+    squares *= 0.95
+    squares += 0.05 * now
+    factors = 1 / np.sqrt(squares + 1e-12)
+    factors *= np.sqrt(now.sum() / ((now * factors**2).sum() + 1e-12))
+    return step * factors
 
 
 def orthogonalize(x: np.ndarray) -> np.ndarray:
@@ -418,6 +445,18 @@ def _joined(gradients):
         sizes[id(g.base)] = sizes.get(id(g.base), 0) + g.size
     flat = {i: _flat[i] for i, size in sizes.items() if i in _flat and _flat[i].size == size}
     return [*flat.values(), *(g for g in gradients if id(g.base) not in flat)]
+
+
+def warmup_linear(step: int, steps: int, lr: float, min_lr: float, warmup: int) -> float:
+    """The learning rate of a step: rises to lr in `warmup` steps, then falls evenly to min_lr.
+
+    >>> [round(warmup_linear(i, 100, lr=1.0, min_lr=0.0, warmup=20), 3) for i in (0, 20, 60, 100)]
+    [0.048, 1.0, 0.5, 0.0]
+    """
+    if step < warmup:
+        return lr * (step + 1) / (warmup + 1)
+    left = max(0.0, (steps - step) / max(1, steps - warmup))
+    return min_lr + (lr - min_lr) * left
 
 
 def warmup_cosine(step: int, steps: int, lr: float, min_lr: float, warmup: int) -> float:

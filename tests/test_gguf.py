@@ -21,7 +21,8 @@ tokenizers = pytest.importorskip("tokenizers")
 RNG = np.random.default_rng
 TEXT = "To be, or not to be, that is the question. 죽느냐 사느냐 1234 {'x': 1}\n" * 30
 TOKENIZER = BPETokenizer().fit(TEXT, 300)
-SHAPE = dict(vocab_size=320, block_size=16, n_layer=2, n_head=4, n_kv_head=2, n_embd=32, d_ff=48)
+SHAPE = dict(qk_norm=False, rope_theta=1e4, vocab_size=320, block_size=16, n_layer=2, n_head=4,
+             n_kv_head=2, n_embd=32, d_ff=48)  # fmt: skip
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 8192}  # fmt: skip
 IDS = RNG(1).integers(0, 299, (2, 16))

@@ -19,7 +19,8 @@ from nn.llama import Llama, LlamaConfig
 from nn.llama_files import family_of, llama_names
 from tinygpt import BPETokenizer, Sampling
 
-SHAPE = dict(vocab_size=11, block_size=16, n_layer=2, n_head=4, n_kv_head=2, n_embd=8)
+SHAPE = dict(qk_norm=False, rope_theta=1e4, vocab_size=11, block_size=16, n_layer=2, n_head=4,
+             n_kv_head=2, n_embd=8)  # fmt: skip
 IDS = RNG(1).integers(0, 11, (3, 12))
 LINEAR = {"rope_type": "linear", "factor": 4.0}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -140,9 +141,10 @@ def test_the_loss_is_the_mean_cross_entropy():
 
 
 def test_frequencies_of_scaled_positions():
-    plain = LlamaConfig(11, head_dim=8).frequencies()
+    assert LlamaConfig(11).rope_theta == 100 and LlamaConfig(11, 500).rope_theta == 500
+    plain = LlamaConfig(11, head_dim=8, rope_theta=1e4).frequencies()
     np.testing.assert_allclose(plain, [10_000 ** -(i / 8) for i in (0, 2, 4, 6)])
-    linear = LlamaConfig(11, head_dim=8, rope_scaling=LINEAR).frequencies()
+    linear = LlamaConfig(11, head_dim=8, rope_theta=1e4, rope_scaling=LINEAR).frequencies()
     np.testing.assert_allclose(linear, plain / 4)
     scaled = LlamaConfig(11, head_dim=16, rope_theta=50.0, rope_scaling=LLAMA3).frequencies()
     for new, old in zip(scaled, 50.0 ** -(np.arange(0, 16, 2) / 16), strict=True):

@@ -1,6 +1,7 @@
 """Modules, layers, optimizers; the ops they are made of are in test_ops.py."""
 
 import copy
+import functools
 import math
 import pickle
 import subprocess
@@ -719,22 +720,33 @@ def test_orthogonalize_brings_singular_values_to_one(shape):
     assert nn.optim.orthogonalize(x.astype(np.float32)).dtype == np.float32
 
 
+@pytest.mark.parametrize("even", [False, True])
 @pytest.mark.parametrize(("split", "scale"), [(1, 2), (2, math.sqrt(2)), (4, 1)])
-def test_muon_against_its_formula(split, scale):
+def test_muon_against_its_formula(split, scale, even):
     p = Tensor(RNG(0).standard_normal((3, 12)), requires_grad=True)
-    expected, mean = p.data.copy(), 0
-    optimizer = nn.Muon([{"params": [p], "split": split}], lr=0.1, momentum=0.8, weight_decay=0.5)
+    expected, mean, squares = p.data.copy(), 0, np.zeros((3, split))
+    optimizer = nn.Muon(
+        [{"params": [p], "split": split}], 0.1, momentum=0.8, even_rows=even, weight_decay=0.5
+    )
     for seed in range(3):
         p.grad = RNG(seed).standard_normal((3, 12))
         optimizer.step()
         mean = 0.8 * mean + 0.2 * p.grad
         parts = np.split(0.8 * mean + 0.2 * p.grad, split, axis=1)
-        step = np.hstack([nn.optim.orthogonalize(part) for part in parts])
+        parts = [nn.optim.orthogonalize(part) for part in parts]
+        for n, part in enumerate(parts if even else []):
+            squares[:, n] = 0.95 * squares[:, n] + 0.05 * (part**2).mean(axis=1)
+            rows = part / np.sqrt(squares[:, n, None])
+            parts[n] = rows * np.linalg.norm(part) / np.linalg.norm(rows)
+        step = np.hstack(parts)
         expected = expected * (1 - 0.1 * 0.5) - 0.1 * scale * step
-    np.testing.assert_allclose(p.data, expected, rtol=1e-12)
+    np.testing.assert_allclose(p.data, expected, rtol=1e-7)
 
 
-@pytest.mark.parametrize("make", [nn.AdamW, nn.Muon, lambda ps: nn.SGD(ps, 0.1, momentum=0.9)])
+@pytest.mark.parametrize("make", [
+    nn.AdamW, nn.Muon, functools.partial(nn.Muon, even_rows=True),
+    functools.partial(nn.SGD, lr=0.1, momentum=0.9),
+])  # fmt: skip
 def test_an_optimizer_goes_on_from_its_state(make):
     def steps(optimizer, seeds):
         for seed in seeds:
@@ -785,12 +797,27 @@ def test_clip_grad_norm_leaves_other_gradients():
     assert nn.clip_grad_norm([a, b], 99) == pytest.approx(math.sqrt(15)) and vector.grad[3] == 2
 
 
+def test_even_rows_of_zeros_stay_zeros():
+    p = Tensor(np.ones((3, 4)), requires_grad=True)
+    optimizer = nn.Muon([p], even_rows=True)
+    p.grad = np.zeros((3, 4))
+    optimizer.step()
+    p.grad[0] = 1
+    optimizer.step()
+    assert (p.data[1:] == 1).all() and np.isfinite(p.data).all() and (p.data[0] < 1).all()
+
+
 def test_schedule():
     rates = [nn.warmup_cosine(i, 100, lr=1.0, min_lr=0.1, warmup=10) for i in range(120)]
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 11)
     assert rates[10] == 1.0 and rates[55] == pytest.approx(0.55) and rates[100:] == [0.1] * 20
     assert (np.diff(rates[10:]) <= 0).all()
     assert nn.warmup_cosine(5, 5, 1.0, 0.1, 5) >= 0.1
+    linear = [nn.warmup_linear(i, 100, lr=1.0, min_lr=0.1, warmup=10) for i in range(120)]
+    assert linear[:11] == rates[:11] and linear[55] == pytest.approx(0.55)
+    np.testing.assert_allclose(np.diff(linear[10:101]), -0.01)
+    assert linear[100:] == [0.1] * 20
+    assert nn.warmup_linear(5, 5, 1.0, 0.1, 5) >= 0.1
 
 
 def test_each_parameter_counts_its_own_steps():

@@ -326,7 +326,7 @@ def test_words_on_the_command_line(tmp_path, capsys):
         (TEXT.encode(), "--learning-rate inf", "at least 0 and finite, got inf"),
         (TEXT.encode(), "--tokenizer bpo", "invalid choice: 'bpo'"),
         (TEXT.encode(), "--preset gpt9", "invalid choice: 'gpt9'"),
-        (TEXT.encode(), "--schedule linear", "invalid choice: 'linear'"),
+        (TEXT.encode(), "--schedule step", "invalid choice: 'step'"),
         (TEXT.encode(), "--micro-batch-size -1", "micro_batch_size must be at least 0"),
         (TEXT.encode(), "--patience -1", "patience must be at least 0"),
     ],

@@ -1,5 +1,6 @@
 """Runs that are stopped, killed, spoilt and resumed: nothing is lost, and no bit is different."""
 
+import functools
 import json
 import math
 import os
@@ -22,7 +23,7 @@ import nn.run.plan
 import nn.run.training
 import tinygpt
 from autograd import Tensor, grad, no_grad
-from nn.files import load_arrays, locked
+from nn.files import load_arrays, locked, save_arrays
 from nn.run.directory import RunRequest
 from nn.run.evaluation import describe_loss, guessing
 from tinygpt import CharTokenizer, TrainConfig, Training
@@ -286,14 +287,42 @@ def test_checkpointed_activations_train_the_same(tmp_path, text):
 
 
 def test_schedules():
-    cosine = TrainConfig(max_iters=100, warmup_iters=10, optimizer="adamw")
-    constant = replace(cosine, schedule="constant")
-    assert cosine.rate(10) == constant.rate(10) == constant.rate(99) == 1e-3
-    assert cosine.rate(5) == constant.rate(5) < cosine.rate(9) < 1e-3
-    assert cosine.rate(100) == pytest.approx(1e-4)
-    assert TrainConfig().learning_rate == 10 * TrainConfig().min_lr == 4e-3
-    with pytest.raises(ValueError, match="schedule must be cosine or constant, got 'linear'"):
-        TrainConfig(schedule="linear")
+    linear = TrainConfig(max_iters=100, warmup_iters=10, optimizer="adamw", min_lr=1e-4)
+    cosine, constant = (replace(linear, schedule=name) for name in ("cosine", "constant"))
+    assert linear.rate(10) == cosine.rate(10) == constant.rate(10) == constant.rate(99) == 1e-3
+    assert linear.rate(5) == cosine.rate(5) == constant.rate(5) < cosine.rate(9) < 1e-3
+    assert linear.rate(100) == cosine.rate(100) == pytest.approx(1e-4)
+    assert 1e-3 > cosine.rate(30) > linear.rate(30) == pytest.approx(1e-3 - 2 * 1e-4)
+    assert TrainConfig().learning_rate == 4e-3 and TrainConfig().rate(2000) == 0
+    with pytest.raises(ValueError, match="schedule must be linear or cosine or constant, got 'no'"):
+        TrainConfig(schedule="no")
+
+
+def test_a_run_that_is_older_than_even_rows_keeps_its_muon(text, tmp_path, monkeypatch):
+    """It goes on as one that was told to: to the same bits."""
+    runs, older = [tmp_path / "told", tmp_path / "old"], dict(muon_momentum=0.95, even_rows=False)
+    with monkeypatch.context() as patched:
+        told = functools.partialmethod(TrainConfig.__init__, **older)
+        patched.setattr(TrainConfig, "__init__", told)
+        for run in runs:
+            main("train", text, "--out-dir", run, *FLAGS)
+    state, path = runs[1] / "state.safetensors", runs[1] / "settings.json"
+    arrays, header = load_arrays(state, sealed=True)
+    assert not any(name.startswith("muon.") and "squares" in name for name in arrays)
+    settings = json.loads(header["settings"])
+    for name in older:
+        del settings["training"][name]
+    header["settings"] = json.dumps(settings)
+    save_arrays(state, {k: v.copy() for k, v in arrays.items()}, header)
+    path.write_text(header["settings"])
+    for run in runs:
+        (run / "model.safetensors").unlink()  # it notes the settings, too
+        main("train", "--out-dir", run, "--resume", "--max-iters", "14")
+    first, second = (load_arrays(run / "state.safetensors")[0] for run in runs)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+    assert "even_rows" not in json.loads(path.read_text())["training"]
 
 
 def test_random_batches_are_shifted_by_one():
@@ -512,7 +541,7 @@ def test_a_diverged_run_keeps_its_last_good_state(copy, capsys, monkeypatch):
         np.testing.assert_array_equal(array, arrays[name])
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_a_learning_rate_of_0_stops_adamw_alone(schedule):
     rates = []
     for rate in (0.0, 1.0):
@@ -524,7 +553,7 @@ def test_a_learning_rate_of_0_stops_adamw_alone(schedule):
             rates_of.append(training.muon.lr)
         assert (training.adamw.parameters[0].data == before).all() == (rate == 0)
         rates.append(rates_of)
-    assert rates[0] == rates[1] and rates[0][2] == pytest.approx(0.02 * 3 / 5)
+    assert rates[0] == rates[1] and rates[0][2] == pytest.approx(0.015 * 3 / 5)
 
 
 @pytest.mark.parametrize("flag", ["--learning-rate", "--muon-lr"])
@@ -539,7 +568,8 @@ def test_weights_that_explode_are_not_saved(whole, tmp_path, capsys, flag):
 
 def test_a_run_that_diverged_to_numbers_says_so(whole, tmp_path, capsys):
     text, run = whole[0], tmp_path / "run"
-    flags = [*TINY.split(), "--learning-rate", "100", "--optimizer", "adamw", "--max-iters", "30"]
+    flags = [*TINY.split(), "--learning-rate", "100", "--optimizer", "adamw"]
+    flags += ["--max-iters", "30", "--warmup-iters", "100"]
     error = refused(capsys, "train", text, "--out-dir", run, *flags)
     assert re.search(
         r"training diverged: its loss was [\d,.]+ at the end, no better than guessing among 22 "

@@ -469,7 +469,7 @@ def _resumed_run(request, architecture, files):
     changed = {k: v for k, v in request.training.items() if k in _CHANGEABLE}
     before = dict(settings["training"])
     settings["training"] |= changed
-    config = TrainConfig(**settings["training"])
+    config = _training_config(settings)
     if files and text_digest(files, byte_progress) != settings["text"]["text"]:
         raise ValueError(
             f"{' '.join(request.files)} is not the text of the run in {directory}, or was changed "
@@ -497,7 +497,7 @@ def _read_state(directory):
 def _check_unchanged(request, settings, architecture):
     """Raise ValueError if a flag beside --resume is not what the run was started with."""
     model = architecture.config(**settings["model"])  # with values for options that came later
-    before = {**vars(TrainConfig(**settings["training"])), **vars(model)}
+    before = {**vars(_training_config(settings)), **vars(model)}
     before |= {"tokens_dir": settings["tokens_dir"], "tokenizer": settings["text"]["kind"]}
     before |= {"vocab_size": settings["text"]["vocab_size"], "init_from": settings["init_from"]}
     for name, value in request.fixed().items():
@@ -506,6 +506,12 @@ def _check_unchanged(request, settings, architecture):
                 f"the run has {_shown(before, name)} and cannot go on with {value}: leave the "
                 "flag, or the --preset, out, or start another run"
             )
+
+
+def _training_config(settings):
+    """The TrainConfig of a run. Runs that know nothing of an option are older than it."""
+    older = {"muon_momentum": 0.95, "even_rows": False}
+    return TrainConfig(**{**older, **settings["training"]})
 
 
 def _shown(options, name):

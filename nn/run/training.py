@@ -16,7 +16,7 @@ import numpy as np
 
 from ..config import check_types, option, require
 from ..functional import IGNORE_INDEX
-from ..optim import AdamW, Muon, flatten, warmup_cosine
+from ..optim import AdamW, Muon, flatten, warmup_cosine, warmup_linear
 from .crew import Crew
 from .team import Team
 
@@ -25,7 +25,7 @@ __all__ = ["TrainConfig", "Training"]
 
 @dataclass
 class TrainConfig:
-    """How to train. The defaults are nanoGPT's for a CPU, except that Muon moves the matrices."""
+    """How to train. docs/speedrun.md says how the defaults were found."""
 
     batch_size: int = option(12, "sequences in each iteration; more: steadier, and slower")
     micro_batch_size: int = option(
@@ -41,27 +41,27 @@ class TrainConfig:
     optimizer: Literal["muon", "adamw"] = option(
         "muon", "muon for the matrices of the blocks and adamw for the rest, or adamw for all"
     )
-    muon_lr: float = option(
-        0.02, "highest learning rate of muon; lower it if the loss jumps up"
-    )
+    muon_lr: float = option(0.015, "highest learning rate of muon; lower it if the loss jumps up")
+    muon_momentum: float = 0.9
+    even_rows: bool = True  # of the steps of muon
     learning_rate: float = option(
         None, "highest learning rate of adamw; lower it if the loss jumps up (default 0.004 beside "
         "muon, 0.001 alone)"
     )
     min_lr: float = option(
-        None, "learning rate of adamw in the last iteration (default learning_rate / 10)"
+        None, "learning rate of adamw after the last iteration (default 0; with cosine a tenth)"
     )
-    schedule: Literal["cosine", "constant"] = option(
-        "cosine", "learning rates after warm-up: fall along a cosine, or stay as they are"
+    schedule: Literal["linear", "cosine", "constant"] = option(
+        "linear", "learning rates after warm-up: fall evenly, along a cosine, or stay as they are"
     )
     warmup_iters: int = option(
-        100, "first iterations, in which the learning rates rise; more if the loss jumps up there"
+        20, "first iterations, in which the learning rates rise; more if the loss jumps up there"
     )
     beta2: float = option(
-        0.99, "how much of its mean of squared gradients adamw keeps in each iteration"
+        0.98, "how much of its mean of squared gradients adamw keeps in each iteration"
     )
     weight_decay: float = option(
-        0.1, "how strongly matrices and tables are pulled to 0, times the learning rate"
+        0.05, "how strongly matrices and tables are pulled to 0, times the learning rate"
     )
     grad_clip: float = option(1.0, "a gradient with a larger norm is scaled down; 0: none is")
     eval_interval: int = option(250, "iterations between two evaluations")
@@ -84,16 +84,17 @@ class TrainConfig:
         if self.learning_rate is None:
             self.learning_rate = 4e-3 if self.optimizer == "muon" else 1e-3
         if self.min_lr is None:
-            self.min_lr = 0.1 * self.learning_rate
+            self.min_lr = 0.1 * self.learning_rate if self.schedule == "cosine" else 0.0
         require(self, "batch_size max_iters eval_interval eval_iters", 1)
         require(self, "learning_rate min_lr warmup_iters weight_decay grad_clip seed", 0)
         require(self, "micro_batch_size patience save_seconds muon_lr", 0)
-        require(self, "beta2", 0, below=1)
+        require(self, "beta2 muon_momentum", 0, below=1)
 
     def rate(self, iteration: int) -> float:
         """The learning rate of AdamW in an iteration."""
         end = self.learning_rate if self.schedule == "constant" else self.min_lr
-        return warmup_cosine(iteration, self.max_iters, self.learning_rate, end, self.warmup_iters)
+        fall = warmup_cosine if self.schedule == "cosine" else warmup_linear
+        return fall(iteration, self.max_iters, self.learning_rate, end, self.warmup_iters)
 
 
 class Training:
@@ -116,7 +117,10 @@ class Training:
             raise ValueError("activation_checkpointing: this model cannot compute its blocks again")
         decay = config.weight_decay
         matrices = _trained_groups(model.matrices()) if config.optimizer == "muon" else []
-        self.muon = Muon(matrices, config.muon_lr, weight_decay=decay)
+        self.muon = Muon(
+            matrices, config.muon_lr, momentum=config.muon_momentum, even_rows=config.even_rows,
+            weight_decay=decay,
+        )  # fmt: skip
         moved = {id(p) for p in self.muon.parameters}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in moved]
         decayed = [p for p in others if p.ndim >= 2]
@@ -173,7 +177,7 @@ class Training:
     def _step(self):
         c, team = self.config, self.team
         self.adamw.lr = c.rate(self.iteration)
-        like = c if c.learning_rate else replace(c, learning_rate=1.0, min_lr=0.1)
+        like = c if c.learning_rate else replace(c, learning_rate=1.0, min_lr=None)
         self.muon.lr = c.muon_lr * like.rate(self.iteration) / like.learning_rate
         self.adamw.step()
         self.muon.step(team.rank, team.size)  # takes long: each process does a part
@@ -261,9 +265,9 @@ class Training:
         return arrays, {"done": json.dumps(done)}
 
     def _gather_moments(self):
-        moments = self.muon.state_dict()
-        del moments["steps"]
-        self.team.exchange(moments.values())
+        state = self.muon.state_dict()
+        for name in ("mean", "squares"):
+            self.team.exchange(array for key, array in state.items() if key.endswith(name))
         self._scattered = False
 
     def restore(self, arrays: dict[str, np.ndarray], header: dict[str, str]) -> None:
