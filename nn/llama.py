@@ -188,7 +188,7 @@ class Llama(Module):
             tokens = (np.arange(S) >= padding[:, None])[:, None, None, None]  # (B, 1, 1, 1, S)
             positions = np.maximum(positions - padding[:, None], 0)  # (B, T)
         angles = positions[..., None, None] * self.frequencies  # (..., T, 1, D/2)
-        turns = [f(angles).astype(self.norm.weight.dtype) for f in (np.cos, np.sin)]
+        cos, sin = (f(angles).astype(self.norm.weight.dtype) for f in (np.cos, np.sin))
 
         def mask(window):
             if window is None or window >= S:
@@ -198,7 +198,7 @@ class Llama(Module):
 
         windows = self.config.windows or [None] * self.config.n_layer
         each = {window: mask(window) for window in windows}
-        rotation = F.rotary_tables(*turns, heads=self.config.n_head)
+        rotation = F.rotary_tables(cos, sin, self.config.n_head)
         return rotation, [each[window] for window in windows]
 
     def _table(self):

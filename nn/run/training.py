@@ -177,7 +177,8 @@ class Training:
     def _step(self):
         c, team = self.config, self.team
         self.adamw.lr = c.rate(self.iteration)
-        like = c if c.learning_rate else replace(c, learning_rate=1.0, min_lr=None)
+        end = 0.1 if c.schedule == "cosine" else 0.0
+        like = c if c.learning_rate else replace(c, learning_rate=1.0, min_lr=end)
         self.muon.lr = c.muon_lr * like.rate(self.iteration) / like.learning_rate
         self.adamw.step()
         self.muon.step(team.rank, team.size)  # takes long: each process does a part
