@@ -32,7 +32,8 @@ class LlamaConfig:
     head_dim: int = option(None, "llama: width of a head (default n_embd / n_head)")
     d_ff: int = option(None, "width inside the feed-forward layers (default 8/3 n_embd)")
     rope_theta: float = option(
-        None, "llama: longest wavelength of the positions, over 2 pi (default block_size, from 100)"
+        None, "llama: longest wavelength of the positions, over 2 pi (default block_size, 100 at "
+        "least)"
     )
     qk_norm: bool = option(True, "llama: normalize queries and keys, as in Qwen 3 (default)")
     eps: float = 1e-5  # of the norms

@@ -509,7 +509,7 @@ def _check_unchanged(request, settings, architecture):
 
 
 def _training_config(settings):
-    """The TrainConfig of a run. Runs that know nothing of an option are older than it."""
+    """The TrainConfig of a run; one from before these two options existed has their old values."""
     older = {"muon_momentum": 0.95, "even_rows": False}
     return TrainConfig(**{**older, **settings["training"]})
 

@@ -49,7 +49,8 @@ class TrainConfig:
         "muon, 0.001 alone)"
     )
     min_lr: float = option(
-        None, "learning rate of adamw after the last iteration (default 0; with cosine a tenth)"
+        None, "learning rate of adamw after the last iteration (default 0, with "
+        "--schedule cosine learning_rate / 10)"
     )
     schedule: Literal["linear", "cosine", "constant"] = option(
         "linear", "learning rates after warm-up: fall evenly, along a cosine, or stay as they are"
